@@ -1,0 +1,141 @@
+"""The model bundle on disk: an immutable folder `bundles/<model>/<version>/`, written whole, verified by digest.
+
+model.onnx          graph: the five inputs of INPUTS, one output [N] a task
+schema.json         the schema it was trained on
+dictionaries/       value → id, one file a field, so that raw values in a request can be encoded
+golden.npz          inputs and the scores that PyTorch gave for them
+manifest.json       what it is, and the sha256 of every other file
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field as Attribute
+from pydantic import ValidationError
+
+from contract.dictionary import Dictionary
+from contract.errors import BundleError, first_error
+from contract.files import sha256, whole_folder, write_text
+from contract.schema import Encoding, Kind, Schema, Strict, read_schema
+
+INPUTS = ("request_ids", "request_dense", "item_ids", "item_dense", "request_of_item")
+TOLERANCE = 1e-5  # fp32, absolute, on probabilities and continuous outputs alike
+
+Arrays = dict[str, NDArray[np.generic]]
+
+
+class Manifest(Strict):
+    """What a bundle is. `tasks` are in output order; `files` maps each file to its sha256."""
+
+    format_version: Literal[1] = 1
+    model: str
+    version: str
+    tasks: tuple[str, ...]
+    fingerprint: str
+    dictionary_sizes: dict[str, int]
+    opset: int
+    precision: Literal["fp32"] = "fp32"
+    source_commit: str
+    dataset: str
+    rows: int
+    metrics: dict[str, dict[str, float | None]]  # validation, by task
+    recipe: dict[str, object]
+    parity: float  # largest difference between PyTorch and ONNX Runtime that export saw
+    created: str
+    files: dict[str, str] = Attribute(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle whose files were found whole."""
+
+    path: Path
+    manifest: Manifest
+    schema: Schema
+
+    @property
+    def model_path(self) -> Path:
+        """The ONNX graph."""
+        return self.path / "model.onnx"
+
+    @cached_property
+    def dictionaries(self) -> dict[str, Dictionary]:
+        """Dictionaries by field name."""
+        return read_dictionaries(self.path, self.schema)
+
+    def golden(self) -> tuple[Arrays, Arrays]:
+        """Golden inputs by graph input, and the expected scores by task."""
+        with np.load(self.path / "golden.npz", allow_pickle=False) as content:
+            inputs = {name: content[name] for name in INPUTS}
+            return inputs, {task: content[f"score:{task}"] for task in self.manifest.tasks}
+
+
+@contextmanager
+def new_bundle(root: Path, manifest: Manifest) -> Iterator[Path]:
+    """Yield a folder to fill; digest, manifest and rename follow if the block succeeds. Never overwrites."""
+    final = root / manifest.model / manifest.version
+    if final.exists():
+        raise BundleError(f"{final}: exists; bundles are immutable, choose another version")
+    with whole_folder(final) as folder:
+        yield folder
+        names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+        digests = {name: sha256(folder / name) for name in names}
+        complete = manifest.model_copy(update={"files": digests})
+        write_text(folder / "manifest.json", complete.model_dump_json(indent=1) + "\n")
+
+
+def write_golden(
+    folder: Path, inputs: Mapping[str, NDArray[np.generic]], scores: Mapping[str, NDArray[np.generic]]
+) -> None:
+    """Write `golden.npz` into a bundle folder that is being filled."""
+    cases = {name: inputs[name] for name in INPUTS} | {f"score:{task}": score for task, score in scores.items()}
+    with (folder / "golden.npz").open("wb") as stream:
+        np.savez(stream, allow_pickle=False, **cases)
+
+
+def read_bundle(path: Path) -> Bundle:
+    """Read and verify; BundleError names the file that is missing, altered or inconsistent."""
+    manifest = _read_manifest(path / "manifest.json")
+    for name, digest in manifest.files.items():
+        file = path / name
+        if not file.is_file():
+            raise BundleError(f"{file}: missing from the bundle; export the model again")
+        if sha256(file) != digest:
+            raise BundleError(f"{file}: altered since export (sha256 differs); export the model again")
+    schema = read_schema(path / "schema.json")
+    if schema.fingerprint() != manifest.fingerprint:
+        raise BundleError(f"{path}: schema.json and manifest.json disagree on the fingerprint; export the model again")
+    return Bundle(path, manifest, schema)
+
+
+def latest_version(root: Path, model: str) -> Path:
+    """The newest version of a model (versions sort by name); BundleError where there is none."""
+    versions = sorted(path.parent for path in (root / model).glob("[!.]*/manifest.json"))
+    if not versions:
+        known = sorted(path.name for path in root.glob("[!.]*") if path.is_dir()) if root.is_dir() else []
+        raise BundleError(
+            f"{root / model}: no bundle of model '{model}' ({', '.join(known) or 'none'} exported); "
+            "run `python -m export model`"
+        )
+    return versions[-1]
+
+
+def read_dictionaries(folder: Path, schema: Schema) -> dict[str, Dictionary]:
+    """All dictionaries that a schema needs, from `folder/dictionaries`."""
+    needed = [f.name for f in schema.fields if f.kind is not Kind.NUMERIC and f.encoding is Encoding.DICTIONARY]
+    return {name: Dictionary.load(folder / "dictionaries" / f"{name}.npz") for name in needed}
+
+
+def _read_manifest(path: Path) -> Manifest:
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise BundleError(f"{path}: no such file; not a bundle, or one half-copied") from None
+    except ValidationError as error:
+        raise BundleError(f"{path}: {first_error(error)}") from None

@@ -1,0 +1,102 @@
+"""Packed feature rows: one fixed-width little-endian record a user and one an item.
+
+A row is int32 ids, then float32 numerics, then one uint32 check word: a weighted sum of the words before it, seeded
+with the schema's fingerprint. Any single changed word, and a row of another schema, is detected at numpy speed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contract.dictionary import Dictionary
+from contract.encoding import encode_field
+from contract.schema import Field, Kind, Schema, Side, dense_columns, slot_columns
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Decoded rows as matrices; a missing or corrupt row holds the defaults."""
+
+    ids: NDArray[np.int32]  # [n, slots]
+    dense: NDArray[np.float32]  # [n, numerics]
+    missing: NDArray[np.bool_]  # [n], absent or corrupt
+    corrupt: int  # present, but of the wrong length or with the wrong check word
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the fields of one side lie in a row, and what stands for a row that is missing."""
+
+    fields: tuple[Field, ...]
+    seed: int
+    default_ids: NDArray[np.int32]  # [slots]
+    default_dense: NDArray[np.float32]  # [numerics]
+
+    @cached_property
+    def width(self) -> int:
+        """Bytes of one row, check word included."""
+        return 4 * (len(self.default_ids) + len(self.default_dense) + 1)
+
+    @cached_property
+    def slots(self) -> dict[str, slice]:
+        """Id columns of each categorical or multi field."""
+        return slot_columns(self.fields)
+
+    @cached_property
+    def numerics(self) -> dict[str, int]:
+        """Dense column of each numeric field."""
+        return dense_columns(self.fields)
+
+    def encode(self, ids: NDArray[np.int32], dense: NDArray[np.float32]) -> list[bytes]:
+        """Rows of matrices [n, slots] and [n, numerics]; ValueError where the shapes do not fit the schema."""
+        expected = (len(self.default_ids), len(self.default_dense))
+        if ids.ndim != 2 or dense.ndim != 2 or len(ids) != len(dense) or (ids.shape[1], dense.shape[1]) != expected:
+            raise ValueError(f"rows of shape {ids.shape} and {dense.shape} do not fit {expected} columns")
+        words = np.hstack([ids.astype("<i4").view("<u4"), dense.astype("<f4").view("<u4")])
+        packed = np.hstack([words, self._check(words)[:, None]]).tobytes()
+        return [packed[start : start + self.width] for start in range(0, len(packed), self.width)]
+
+    def decode(self, rows: Sequence[bytes | None]) -> Rows:
+        """Matrices of stored rows (None: absent), defaults where a row is missing or corrupt."""
+        fits = np.fromiter((row is not None and len(row) == self.width for row in rows), bool, len(rows))
+        words = np.frombuffer(b"".join(row for row in rows if row is not None and len(row) == self.width), "<u4")
+        words = words.reshape(int(fits.sum()), self.width // 4)
+        sound = self._check(words[:, :-1]) == words[:, -1]
+        found = np.flatnonzero(fits)[sound]
+        ids = np.tile(self.default_ids, (len(rows), 1))
+        dense = np.tile(self.default_dense, (len(rows), 1))
+        ids[found] = words[sound, : ids.shape[1]].view("<i4")
+        dense[found] = words[sound, ids.shape[1] : -1].view("<f4")
+        missing = np.ones(len(rows), bool)
+        missing[found] = False
+        absent = sum(row is None for row in rows)
+        return Rows(ids, dense, missing, int(missing.sum()) - absent)
+
+    def _check(self, words: NDArray[np.uint32]) -> NDArray[np.uint32]:
+        # odd weights are invertible modulo 2^32, so a change of one word always changes the sum
+        weights = 2 * np.arange(words.shape[1], dtype=np.uint32) * np.uint32(0x9E3779B1) + np.uint32(0x85EBCA77)
+        total: NDArray[np.uint32] = (words * weights).sum(axis=1, dtype=np.uint32) + np.uint32(self.seed)
+        return total
+
+
+def layout(schema: Schema, dictionaries: dict[str, Dictionary], *sides: Side) -> Layout:
+    """The layout of these sides, defaults encoded; `dictionaries` are by field name."""
+    fields = schema.on(*sides)
+    ids = np.zeros(sum(field.slots for field in fields), np.int32)
+    for name, columns in slot_columns(fields).items():
+        ids[columns] = encode_field(schema.by_name[name], dictionaries, [None])[0]
+    dense = np.array([field.default or 0.0 for field in fields if field.kind is Kind.NUMERIC], np.float32)
+    return Layout(fields, int(schema.fingerprint()[:8], 16), ids, dense)
+
+
+def redis_key(prefix: str, fingerprint: str, generation: str, kind: str, key: str) -> str:
+    """Where a row lives; `kind` is `u` or `i`, `generation` names one complete load of the tables."""
+    return f"{prefix}:{fingerprint[:8]}:{generation}:{kind}:{key}"
+
+
+def live_key(prefix: str, fingerprint: str) -> str:
+    """Where the generation that readers must use is named; one SET of it switches every reader."""
+    return f"{prefix}:{fingerprint[:8]}:live"

@@ -1,0 +1,1 @@
+"""PyTorch training of multi-task rankers: `python -m training prepare|schema|train`."""

@@ -1,0 +1,133 @@
+"""A prepared data set on disk: what `prepare` writes, and `train` and `export features` read. No torch.
+
+    schema.json                 sizes, dictionary lineages and numeric scales filled in
+    dictionaries/<field>.npz    value → id
+    interactions/<split>.parquet
+                                `:user` and `:item` (row numbers in users/ and items/), `label:<task>` (null: unknown),
+                                `truth:<task>` where the source knows it, and every field whose value belongs to the
+                                moment: context, cross, and user or item fields that came with the interaction
+    users/*.parquet             `:key` (raw id) and the user's encoded fields, latest values; items/ likewise
+    prepared.json               source, rows a split; written last
+
+Encoded columns: Int32 (categorical), Array(Int32, max_length) (multi, padded with 0), Float32 (numeric).
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from contract.bundle import read_dictionaries
+from contract.dictionary import Dictionary
+from contract.errors import DataError, first_error
+from contract.schema import Field, Kind, Schema, Side, Strict, read_schema
+
+SplitName = Literal["train", "validation", "test"]
+SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
+KEY, USER, ITEM = ":key", ":user", ":item"
+
+
+class Description(Strict):
+    """`prepared.json`: where the data came from and how many rows each split has."""
+
+    source: str
+    rows: dict[SplitName, int]
+    users: int
+    items: int
+    digest: str  # of the users and items tables: names one load of them in Redis
+
+
+@dataclass(frozen=True)
+class Matrices:
+    """One split in memory, in the graph's columns: n impressions, one request and one candidate each."""
+
+    request_ids: NDArray[np.int32]  # [n, request slots]
+    request_dense: NDArray[np.float32]  # [n, request numerics]
+    item_ids: NDArray[np.int32]  # [n, item slots]
+    item_dense: NDArray[np.float32]  # [n, item numerics]
+    labels: dict[str, NDArray[np.float32]]  # by task, [n]; NaN where unknown
+    truth: dict[str, NDArray[np.float32]]  # by task, [n]: true probability, where the source knows it
+
+    def __len__(self) -> int:
+        return len(self.request_ids)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A prepared data set, opened."""
+
+    path: Path
+    schema: Schema
+    description: Description
+
+    @classmethod
+    def open(cls, path: Path) -> "Prepared":
+        """Open a folder that `prepare` finished; DataError where it did not."""
+        try:
+            description = Description.model_validate_json((path / "prepared.json").read_bytes())
+        except FileNotFoundError:
+            raise DataError(f"{path}: not a prepared data set; run `python -m training prepare`") from None
+        except ValidationError as error:
+            raise DataError(f"{path / 'prepared.json'}: {first_error(error)}") from None
+        return cls(path, read_schema(path / "schema.json"), description)
+
+    @cached_property
+    def dictionaries(self) -> dict[str, Dictionary]:
+        """Dictionaries by field name."""
+        return read_dictionaries(self.path, self.schema)
+
+    def table(self, side: Literal[Side.USER, Side.ITEM]) -> pl.LazyFrame:
+        """Stored rows of users or items: `:key` and encoded fields."""
+        return pl.scan_parquet(self.path / f"{side.value}s" / "*.parquet")
+
+    def interactions(self, split: SplitName) -> pl.LazyFrame:
+        """Impressions of one split."""
+        return pl.scan_parquet(self.path / "interactions" / f"{split}.parquet")
+
+    def matrices(self, split: SplitName) -> Matrices:
+        """Load one split whole: fields of the moment as they are, stored ones gathered by row number."""
+        moment = self.interactions(split).collect()
+        frames = {Side.USER: (moment, USER), Side.ITEM: (moment, ITEM)}
+        stored = {
+            side: self.table(side).collect()[moment[row].to_numpy()]
+            for side, (_, row) in frames.items()
+            if row in moment.columns
+        }
+        request, item = self.schema.request_fields, self.schema.item_fields
+        columns = {
+            field.name: moment[field.name] if field.name in moment.columns else stored[field.side][field.name]
+            for field in self.schema.fields
+        }
+        return Matrices(
+            ids_matrix(columns, request, len(moment)),
+            dense_matrix(columns, request, len(moment)),
+            ids_matrix(columns, item, len(moment)),
+            dense_matrix(columns, item, len(moment)),
+            self._by_task(moment, "label"),
+            self._by_task(moment, "truth"),
+        )
+
+    def _by_task(self, moment: pl.DataFrame, prefix: str) -> dict[str, NDArray[np.float32]]:
+        named = {task.name: f"{prefix}:{task.name}" for task in self.schema.tasks}
+        return {
+            task: moment[column].cast(pl.Float32).fill_null(float("nan")).to_numpy()
+            for task, column in named.items()
+            if column in moment.columns
+        }
+
+
+def ids_matrix(columns: dict[str, pl.Series], fields: tuple[Field, ...], rows: int) -> NDArray[np.int32]:
+    """Id columns of these fields side by side: [rows, slots]."""
+    parts = [columns[f.name].to_numpy().reshape(rows, f.slots) for f in fields if f.slots]
+    return np.hstack([np.empty((rows, 0), np.int32), *parts]).astype(np.int32, copy=False)
+
+
+def dense_matrix(columns: dict[str, pl.Series], fields: tuple[Field, ...], rows: int) -> NDArray[np.float32]:
+    """Numeric columns of these fields side by side: [rows, numerics]."""
+    parts = [columns[f.name].to_numpy().reshape(rows, 1) for f in fields if f.kind is Kind.NUMERIC]
+    return np.hstack([np.empty((rows, 0), np.float32), *parts]).astype(np.float32, copy=False)
