@@ -1,0 +1,38 @@
+"""`python -m training prepare|schema|train`; `--help` lists the commands, `COMMAND --help` their options."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+
+from contract.command import run
+
+# command → (module with `add_parser`, what it does); only the module of the command asked for is imported
+COMMANDS = {
+    "prepare": ("training.datasets.prepare", "raw files → a prepared data set: schema, dictionaries, Parquet"),
+    "schema": ("training.datasets.draft", "draft a schema file from your own data"),
+    "train": ("training.train", "a prepared data set → a trained model in a RUN folder"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int | None:
+    """Run the command that the arguments name; returns its exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    parsed = _parser(given[0] if given else "").parse_args(given)
+    command: Callable[[argparse.Namespace], int | None] = parsed.command
+    return command(parsed)
+
+
+def _parser(chosen: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, (module, summary) in COMMANDS.items():
+        if name == chosen:
+            import_module(module).add_parser(subparsers)
+        else:
+            subparsers.add_parser(name, help=summary, add_help=False)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))
