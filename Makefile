@@ -1,0 +1,80 @@
+# make serve      set up, prepare data, train DTN and PLE, export, load features, serve on HOST:PORT
+# make test       set up, then the tests;  make test-all adds the slow ones
+# make check      ruff, mypy --strict, import arrows
+# make loadtest   load a running service:  make loadtest ARGS="--users 8 --run-time 30s --p99 100"
+# make bench      the service against floors on this machine;  make demo  rebuilds deploy/demo
+
+PYTHON ?= python3
+RUNTIME ?= cpu# cpu or gpu: which ONNX Runtime is installed
+PREPARE ?= synthetic --rows 200000 --seed 1# any arguments of `python -m training prepare`, without --out
+SEED ?= 1
+MODELS := ple dtn
+ARGS ?=
+
+PY := .venv/bin/python
+READY := .venv/.ready-$(RUNTIME)
+DATA := .run/data
+RUNS := .run/runs
+RAW := $(shell find $(filter-out synthetic table census open_bandit --%,$(PREPARE)) -type f 2>/dev/null)
+CONTRACT := $(wildcard contract/*.py)
+say = @printf '\033[1m[%s]\033[0m %s\n'
+
+.DELETE_ON_ERROR:
+.PHONY: serve setup test test-all check loadtest bench demo clean FORCE
+
+serve: $(READY) $(MODELS:%=bundles/%/.exported)
+	$(say) 5/6 "load features into Redis ($${REDIS_URL:-private server, .run/redis})"
+	@$(PY) -m export features --data $(DATA)
+	$(say) 6/6 "serve"
+	@exec $(PY) -m service
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "error: Python 3.11 or newer is needed, $$($(PYTHON) --version) found; set PYTHON=/path/to/python3.11"; exit 1; }
+	$(say) 1/6 "set up .venv (once; a minute or two)"
+	@test -x $(PY) || $(PYTHON) -m venv .venv
+	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+	  '.[service,$(RUNTIME),training,export,loadtest,local,dev]'
+	@rm -rf build twinscore.egg-info
+	@touch $@
+
+.run/prepare.arguments: FORCE
+	@mkdir -p .run; echo '$(PREPARE)' | cmp -s - $@ || echo '$(PREPARE)' > $@
+
+$(DATA)/prepared.json: .run/prepare.arguments $(RAW) $(CONTRACT) $(wildcard training/datasets/*.py) | $(READY)
+	$(say) 2/6 "prepare $(PREPARE)"
+	@$(PY) -m training prepare $(PREPARE) --out $(DATA)
+
+$(RUNS)/%/metrics.json: $(DATA)/prepared.json training/recipes/%.yaml $(wildcard training/*.py training/models/*.py) | $(READY)
+	$(say) 3/6 "train $*"
+	@$(PY) -m training train --data $(DATA) --model $* --seed $(SEED) --out $(@D)
+
+bundles/%/.exported: $(RUNS)/%/metrics.json $(wildcard export/*.py) | $(READY)
+	$(say) 4/6 "export $*"
+	@$(PY) -m export model --run $(RUNS)/$* --out bundles
+	@touch $@
+
+.PRECIOUS: $(RUNS)/%/metrics.json
+
+test: $(READY)
+	@$(PY) -m pytest -m "not slow" $(ARGS)
+
+test-all: $(READY)
+	@$(PY) -m pytest $(ARGS)
+
+check: $(READY)
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
+
+loadtest: $(READY)
+	@$(PY) -m loadtest $(ARGS)
+
+bench: $(READY) $(MODELS:%=bundles/%/.exported)
+	@$(PY) -m loadtest.bench $(ARGS)
+
+clean:
+	rm -rf .run bundles build twinscore.egg-info

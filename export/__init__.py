@@ -1,0 +1,1 @@
+"""Everything that leaves training for serving: `python -m export model|features`."""

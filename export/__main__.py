@@ -1,0 +1,48 @@
+"""`python -m export model|features`. Each command imports only what it needs: `features` runs without torch."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from contract.command import run
+
+
+def _model(args: argparse.Namespace) -> int:
+    from export.model import export_model
+
+    export_model(args.run, args.out)
+    return 0
+
+
+def _features(args: argparse.Namespace) -> int:
+    from export.features import export_features
+
+    export_features(args.data, args.redis, args.prefix, force=args.force)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m export", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="model|features")
+    model = commands.add_parser("model", help="checkpoint → verified ONNX bundle")
+    model.add_argument("--run", type=Path, required=True, help="folder that `python -m training train` wrote")
+    model.add_argument("--out", type=Path, default=Path("bundles"), help="bundles/<model>/<version>/ appears here")
+    model.set_defaults(command=_model)
+    features = commands.add_parser("features", help="user and item tables → rows in Redis")
+    features.add_argument("--data", type=Path, required=True, help="folder that `python -m training prepare` wrote")
+    features.add_argument("--redis", metavar="URL", help="default: REDIS_URL, else the project's private redis-server")
+    features.add_argument("--prefix", default="twinscore", help="first part of every key (default: %(default)s)")
+    features.add_argument("--force", action="store_true", help="write all rows again even if they are loaded")
+    features.set_defaults(command=_features)
+    return parser
+
+
+def main() -> int:
+    """Parse the command line and run one command."""
+    args = _parser().parse_args()
+    status: int = args.command(args)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

@@ -1,0 +1,110 @@
+"""Checkpoint → ONNX graph → bundle that was verified against PyTorch before it got its name."""
+
+import subprocess
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from shutil import copy, copytree
+
+import numpy as np
+import onnx
+import torch
+from rich.console import Console
+from training.checkpoint import Checkpoint, load_checkpoint
+from training.models.ranker import Ranker
+
+from contract.bundle import INPUTS, Arrays, Manifest, new_bundle, read_dictionaries, write_golden
+from contract.files import sha256
+from contract.schema import Schema
+from export.parity import draw_inputs, torch_scores, verify
+
+OPSET = 20
+GOLDEN_REQUESTS, GOLDEN_ITEMS = 4, 64
+
+
+def export_model(run: Path, out: Path) -> Path:
+    """Write `out/<model>/<version>/` and return it; BundleError, and no bundle, where parity misses the tolerance."""
+    console = Console()
+    checkpoint = load_checkpoint(run)
+    with tempfile.TemporaryDirectory() as scratch, console.status(f"export {checkpoint.config.model}"):
+        graph = Path(scratch) / "model.onnx"
+        export_graph(checkpoint.model, checkpoint.schema, graph)
+        parity = verify(checkpoint.model, checkpoint.schema, graph)
+        manifest = _manifest(checkpoint, graph, parity)
+        with new_bundle(out, manifest) as folder:
+            copy(graph, folder / "model.onnx")
+            copy(run / "schema.json", folder / "schema.json")
+            copytree(run / "dictionaries", folder / "dictionaries")
+            golden = golden_inputs(checkpoint)
+            write_golden(folder, golden, torch_scores(checkpoint.model, checkpoint.schema, golden))
+    path = out / manifest.model / manifest.version
+    console.print(f"{path}: {_nodes(path / 'model.onnx')} nodes, within {parity:.1e} of PyTorch", highlight=False)
+    return path
+
+
+def export_graph(model: Ranker, schema: Schema, path: Path) -> None:
+    """Write the ONNX graph with free numbers of requests R and items N."""
+    model.eval()
+    requests, items = torch.export.Dim("R", max=2**20), torch.export.Dim("N", max=2**20)
+    rows = {"request_ids": requests, "request_dense": requests}
+    # 0 and 1 are special to the tracer, so the example has neither
+    example = draw_inputs(schema, requests=3, items=7, seed=0)
+    program = torch.onnx.export(
+        model,
+        tuple(torch.from_numpy(example[name]) for name in INPUTS),
+        input_names=list(INPUTS),
+        output_names=[task.name for task in schema.tasks],
+        dynamic_shapes=tuple({0: rows.get(name, items)} for name in INPUTS),
+        opset_version=OPSET,
+        dynamo=True,
+        verbose=False,
+    )
+    assert program is not None  # it is None only for dynamo=False
+    program.save(str(path), external_data=False)
+
+
+def golden_inputs(checkpoint: Checkpoint) -> Arrays:
+    """Graph inputs: real validation rows in the first half of the items, drawn ids in the second."""
+    inputs = draw_inputs(checkpoint.schema, GOLDEN_REQUESTS, GOLDEN_ITEMS, seed=7)
+    with np.load(checkpoint.path / "sample.npz", allow_pickle=False) as sample:
+        for name in INPUTS[:-1]:
+            rows = sample[name][: len(inputs[name]) // 2]
+            inputs[name][: len(rows)] = rows
+    return inputs
+
+
+def _manifest(checkpoint: Checkpoint, graph: Path, parity: float) -> Manifest:
+    config, schema = checkpoint.config, checkpoint.schema
+    now = datetime.now(UTC)
+    dictionaries = read_dictionaries(checkpoint.path, schema)
+    return Manifest(
+        model=config.model,
+        version=f"{now:%Y%m%dT%H%M%S}-{sha256(graph)[:8]}",
+        tasks=tuple(task.name for task in schema.tasks),
+        fingerprint=schema.fingerprint(),
+        dictionary_sizes={name: dictionary.size for name, dictionary in dictionaries.items()},
+        opset=OPSET,
+        source_commit=_commit(),
+        dataset=config.dataset,
+        rows=config.rows,
+        metrics=checkpoint.metrics["validation"],
+        recipe=config.recipe.model_dump(),
+        parity=parity,
+        created=now.isoformat(timespec="seconds"),
+    )
+
+
+def _commit() -> str:
+    """The source commit, with `-dirty` where the tree differs from it; `unknown` outside git."""
+    try:
+        done = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
+            capture_output=True, text=True, check=True, cwd=Path(__file__).parent,
+        )  # fmt: skip
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return done.stdout.strip()
+
+
+def _nodes(graph: Path) -> int:
+    return len(onnx.load(graph).graph.node)
