@@ -91,6 +91,11 @@ class Dictionary:
         """Ids are in [0, size)."""
         return len(self) + 1
 
+    @property
+    def nbytes(self) -> int:
+        """Memory of the entries."""
+        return self._text.nbytes + self._offsets.nbytes + self._hashes.nbytes + self._order.nbytes
+
     def encode(self, values: Iterable[Value]) -> NDArray[np.int32]:
         """Ids of raw values, [n]; 0 where missing or unseen."""
         return self._lookup([key_bytes(value) for value in values])
@@ -108,7 +113,7 @@ class Dictionary:
     def load(cls, path: Path) -> Self:
         """Read what `save` wrote; DictionaryError where it is absent or damaged."""
         try:
-            with np.load(path, allow_pickle=False) as content:
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
                 text, offsets, lineage = content["text"], content["offsets"], str(content["lineage"])
         except FileNotFoundError:
             raise DictionaryError(f"{path}: no such dictionary; prepare the data again") from None

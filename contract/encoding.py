@@ -11,6 +11,8 @@ from contract.schema import Encoding, Field, Kind
 
 Raw = Value | Sequence[Value]
 
+_LARGEST = float(np.finfo(np.float32).max)
+
 
 def encode_field(
     field: Field, dictionaries: Mapping[str, Dictionary], values: Sequence[Raw]
@@ -41,7 +43,7 @@ def _codes(field: Field, dictionaries: Mapping[str, Dictionary], values: Sequenc
 def _number(field: Field, value: Raw) -> float:
     if value is None:
         return 0.0
-    if not isinstance(value, int | float) or not math.isfinite(value) or abs(value) > np.finfo(np.float32).max:
+    if not isinstance(value, int | float) or not math.isfinite(value) or abs(value) > _LARGEST:
         raise ValueError(f"field '{field.name}' takes a finite number, not {_shown(value)}")
     return float(value)
 

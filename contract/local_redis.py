@@ -9,7 +9,6 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -53,7 +52,7 @@ def private_redis(folder: Path) -> Iterator[str]:
     else:
         port = _free_port()
         listen, url = ["--bind", "127.0.0.1", "--port", str(port)], f"redis://127.0.0.1:{port}"
-    arguments = [_executable(), *listen, "--dir", str(folder), "--logfile", "redis.log", "--save", "3600 1"]
+    arguments = [_executable(), *listen, "--dir", str(folder), "--logfile", "redis.log", "--save", "3600", "1"]
     # its own process group: Ctrl-C in the terminal reaches us alone, and we stop it after the last reader
     server = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True)
     try:
@@ -95,31 +94,29 @@ def _wait(server: subprocess.Popen[bytes], url: str, folder: Path) -> None:
 
 def _pong(url: str) -> bool:
     """Whether a server answers; a plain socket, since contract/ knows no Redis client."""
-    family, address = socket.AF_INET, url.removeprefix("redis://")
     try:
-        if url.startswith("unix://"):
-            connection = socket.socket(socket.AF_UNIX)
+        with _connect(url) as connection:
             connection.settimeout(1)
-            connection.connect(url.removeprefix("unix://"))
-        else:
-            host, _, port = address.partition(":")
-            connection = socket.socket(family)
-            connection.settimeout(1)
-            connection.connect((host, int(port)))
-        with connection:
             connection.sendall(b"PING\r\n")
             return connection.recv(16).startswith(b"+PONG")
     except OSError:
         return False
 
 
+def _connect(url: str) -> socket.socket:
+    if not url.startswith("unix://"):
+        host, _, port = url.removeprefix("redis://").partition(":")
+        return socket.create_connection((host, int(port)), timeout=1)
+    connection = socket.socket(socket.AF_UNIX)
+    try:
+        connection.connect(url.removeprefix("unix://"))
+    except OSError:
+        connection.close()
+        raise
+    return connection
+
+
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-if __name__ == "__main__":
-    with redis_url() as address:
-        print(address, flush=True)
-        sys.stdin.read()

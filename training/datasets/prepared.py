@@ -81,7 +81,7 @@ class Prepared:
         """Dictionaries by field name."""
         return read_dictionaries(self.path, self.schema)
 
-    def table(self, side: Literal[Side.USER, Side.ITEM]) -> pl.LazyFrame:
+    def table(self, side: Side) -> pl.LazyFrame:
         """Stored rows of users or items: `:key` and encoded fields."""
         return pl.scan_parquet(self.path / f"{side.value}s" / "*.parquet")
 

@@ -1,0 +1,100 @@
+"""Dictionaries: round trip, append-only, unseen → 0, damage detected; properties by hypothesis."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contract.dictionary import Dictionary, canonical, hash_ids
+from contract.errors import DictionaryError
+
+VALUES = st.lists(st.text(min_size=1, max_size=40) | st.text(alphabet="ab\0", min_size=1), max_size=60)
+
+
+@given(VALUES)
+def test_what_is_known_round_trips(values: list[str]) -> None:
+    dictionary = Dictionary.build(dict.fromkeys(values, 1))
+    ids = dictionary.encode(values)
+    assert dictionary.decode(ids) == values
+    assert sorted(set(ids.tolist())) == list(range(1, len(set(values)) + 1))
+
+
+@given(VALUES, VALUES)
+def test_extension_appends_and_renumbers_nothing(first: list[str], second: list[str]) -> None:
+    old = Dictionary.build(dict.fromkeys(first, 1))
+    new = old.extended(second)
+    assert (new.encode(first) == old.encode(first)).all()
+    assert new.decode(new.encode(second)) == second
+    assert len(new) == len(set(first) | set(second))
+    assert new.lineage == old.lineage
+
+
+@given(VALUES, st.text(min_size=1))
+def test_unseen_is_zero(values: list[str], other: str) -> None:
+    dictionary = Dictionary.build(dict.fromkeys(values, 1))
+    assert (dictionary.encode([other])[0] == 0) == (other not in values)
+    assert dictionary.encode([None, "", float("nan")]).tolist() == [0, 0, 0]
+
+
+def test_frequent_values_come_first_and_rare_ones_not_at_all() -> None:
+    dictionary = Dictionary.build({"rare": 1, "b": 5, "a": 5, "most": 9}, min_count=2)
+    assert dictionary.decode([1, 2, 3]) == ["most", "a", "b"]
+    assert dictionary.encode(["rare"]).tolist() == [0]
+
+
+def test_hash_collisions_are_told_apart_by_their_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("contract.dictionary.hash_values", lambda keys: np.zeros(len(keys), np.uint64))
+    monkeypatch.setattr("contract.dictionary.hash_matrix", lambda matrix, lengths: np.zeros(len(lengths), np.uint64))
+    dictionary = Dictionary.build({"a": 3, "b": 2, "c": 1})
+    assert dictionary.encode(["c", "a", "b", "d"]).tolist() == [3, 1, 2, 0]
+
+
+def test_saved_and_loaded_is_the_same(tmp_path: Path) -> None:
+    dictionary = Dictionary.build({"ä": 1, "x" * 500: 2, "nul\0": 3})
+    dictionary.save(tmp_path / "d.npz")
+    loaded = Dictionary.load(tmp_path / "d.npz")
+    assert loaded.encode(["ä", "x" * 500, "x" * 501, "nul\0", "nul"]).tolist() == [3, 2, 0, 1, 0]
+    assert loaded.lineage == dictionary.lineage
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 not a zip", None])
+def test_a_damaged_file_is_named(tmp_path: Path, damage: bytes | None) -> None:
+    path = tmp_path / "city.npz"
+    Dictionary.build({"a": 1}).save(path)
+    if damage is None:
+        np.savez(path, text=np.zeros(3, np.uint8), offsets=np.array([0, 7]), lineage=np.array("x"))
+    else:
+        path.write_bytes(damage)
+    with pytest.raises(DictionaryError, match=r"city\.npz.*prepare the data again"):
+        Dictionary.load(path)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(42, "42"), (42.0, "42"), ("42", "42"), (0.5, "0.5"), (True, "true"), ("007", "007"), (None, None), ("", None)],
+)
+def test_one_text_form_whatever_the_file_format(value: str | float | None, text: str | None) -> None:
+    assert canonical(value) == text
+
+
+def test_hash_ids_are_stable_and_in_range() -> None:
+    # literal values: another release or machine must give the same ids
+    assert hash_ids(["u1", "42", "ü", None, "a" * 300], 1000).tolist() == [499, 938, 569, 0, 702]
+    ids = hash_ids(map(str, range(20_000)), 100)
+    counts = np.bincount(ids, minlength=101)
+    assert counts[0] == 0
+    assert counts[1:].min() > 130  # 200 expected, sd 14
+    assert counts[1:].max() < 270
+
+
+def test_a_million_values_take_seconds_and_tens_of_bytes() -> None:
+    values = [f"user-{i}" for i in range(1_000_000)]
+    start = time.monotonic()
+    dictionary = Dictionary.build(dict.fromkeys(values, 1))
+    ids = dictionary.encode(values)
+    assert time.monotonic() - start < 60  # about 3.5 s on one quiet core; guards against a per-value loop gone wrong
+    assert len(np.unique(ids)) == 1_000_000
+    assert dictionary.nbytes < 40 * 1_000_000
