@@ -31,7 +31,8 @@ def export_features(data: Path, url: str | None = None, prefix: str = "twinscore
     prepared = Prepared.open(data)
     with redis_url(url) as address:
         try:
-            _Loader(prepared, Redis.from_url(address), prefix).load(force=force)
+            with Redis.from_url(address) as redis:
+                _Loader(prepared, redis, prefix).load(force=force)
         except RedisError as error:
             raise StoreError(f"Redis at {address}: {error}; run the same command again to continue") from None
 

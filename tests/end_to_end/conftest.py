@@ -1,0 +1,113 @@
+"""The whole way once, by the commands that a person types: prepare, train, export, load, serve."""
+
+import http.client
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contract.local_redis import private_redis
+
+ROOT = Path(__file__).parents[2]
+TINY = ("--set", "epochs=1", "--set", "batch_size=256")
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A running service and what it was made of."""
+
+    port: int
+    folder: Path
+
+    def post(self, body: object, path: str = "/score") -> tuple[int, dict[str, Any]]:
+        """POST JSON on a connection of its own."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
+            reply = connection.getresponse()
+            return reply.status, json.loads(reply.read())
+        finally:
+            connection.close()
+
+    def get(self, path: str) -> tuple[int, str]:
+        """GET text."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            connection.request("GET", path)
+            reply = connection.getresponse()
+            return reply.status, reply.read().decode()
+        finally:
+            connection.close()
+
+
+def command(folder: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+    """Start `python -m …` in `folder`."""
+    variables = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **environment}
+    return subprocess.Popen(
+        [sys.executable, "-m", *arguments], cwd=folder, env=variables, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+
+
+def finish(folder: Path, *arguments: str, **environment: str) -> str:
+    """Run `python -m …` to its end, which must be 0."""
+    process = command(folder, *arguments, **environment)
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, output
+    return output
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Tiny models of both arms behind a real service, on a real socket, with a real Redis."""
+    folder = tmp_path_factory.mktemp("stack")
+    finish(folder, "training", "prepare", "synthetic", "--rows", "6000", "--users", "300", "--items", "120",
+           "--seed", "3", "--out", "data")  # fmt: skip
+    for model in ("ple", "dtn"):
+        finish(folder, "training", "train", "--data", "data", "--model", model, "--out", f"runs/{model}", *TINY)
+        finish(folder, "export", "model", "--run", f"runs/{model}", "--out", "bundles")
+    (folder / "redis").mkdir()
+    with private_redis(folder / "redis") as url:
+        finish(folder, "export", "features", "--data", "data", "--redis", url)
+        with _service(folder, url) as port:
+            yield Stack(port, folder)
+
+
+class _service:
+    def __init__(self, folder: Path, url: str) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self._port = int(probe.getsockname()[1])
+        self._process = command(
+            folder, "service", REDIS_URL=url, PORT=str(self._port), HOST="127.0.0.1",
+            TWINSCORE_EXPERIMENTS=str(ROOT / "deploy" / "experiments.yaml"), TWINSCORE_ALLOW_ARM_OVERRIDE="true",
+        )  # fmt: skip
+
+    def __enter__(self) -> int:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            if self._process.poll() is not None:
+                pytest.fail(f"the service ended: {self._process.communicate()[0]}")
+            try:
+                if Stack(self._port, Path()).get("/readyz")[0] == 200:
+                    return self._port
+            except OSError:
+                pass
+            time.sleep(0.1)
+        self.__exit__()
+        pytest.fail("the service was not ready within a minute")
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        output, _errors = self._process.communicate(timeout=30)
+        assert self._process.returncode in (0, -15), output
+        assert not re.search("Traceback", output), output
