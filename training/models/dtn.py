@@ -1,0 +1,187 @@
+"""DTN, deep multiple task-specific feature interactions network (arXiv 2408.11611).
+
+T + 1 banks of feature-interaction modules read the same input x: one bank a task and one shared, no weights in common.
+Task k gates two groups of module outputs F_m [N, width], o = sum_m g_m F_m with softmax g over the group:
+own    its own bank;
+other  the banks of the other tasks and the shared one. This is the task-sensitive network: the outputs of a task u
+       upstream of k enter as p_u F_m, where p_u is the probability that u's tower gave; all else enters unchanged.
+Then logit_k = tower_k(fuse(own, other)).
+
+The paper's figure and its released code differ. Each switch of `DTNSettings` takes either; a preset sets all of them:
+                     paper (figure)            released (code)
+gate_input           x: g = softmax(W x)       output: g = softmax(relu(w_m . F_m + b_m))
+fuse                 concat                    sum
+tsn_stop_gradient    no                        yes, on p_u
+The presets set this wiring only; sizes come from the recipe.
+
+Departures: the released code maps positions wrongly for more than two tasks; here any chain works, since each task
+names its upstream tasks. `mlp`, a relu layer, may stand among the modules as a plain baseline. All banks share the hash
+functions of MemoNet (as in the released code), so that addresses are computed once.
+"""
+
+from typing import Any, Literal
+
+from pydantic import Field as Attribute
+from pydantic import model_validator
+from torch import Tensor, cat, nn, stack
+
+from contract.errors import ConfigError
+from contract.schema import Schema, Strict
+from training.models.experts import Gate, OutputGate
+from training.models.interactions import GatedCross, MaskNet, MemoNet, PairHash
+from training.models.ranker import ModelSettings, Ranker, Width
+from training.models.towers import Tower
+
+PRESETS: dict[str, dict[str, object]] = {
+    "paper": {"gate_input": "x", "fuse": "concat", "tsn_stop_gradient": False},
+    "released": {"gate_input": "output", "fuse": "sum", "tsn_stop_gradient": True},
+}
+
+
+class GatedCrossSettings(Strict):
+    """`rank` null: full matrices."""
+
+    layers: Width = 2
+    rank: Width | None = 48
+
+
+class MaskNetSettings(Strict):
+    """`reduction`: hidden units of a mask for each of its outputs."""
+
+    form: Literal["parallel", "serial"] = "parallel"
+    blocks: Width = 2
+    width: Width = 64
+    reduction: float = Attribute(default=0.25, gt=0)
+    normalise: bool = True
+
+
+class MemoNetSettings(Strict):
+    """`fields`: "all" categorical ones, these, or the so many that have the most ids."""
+
+    fields: Literal["all"] | int | tuple[str, ...] = 16
+    hashes: Width = 2
+    code_book: Width = 20_000
+    code_width: Width = 16
+    shrink: bool = True
+
+
+class DTNSettings(ModelSettings):
+    """Settings of DTN; `upstream`: task → tasks whose predictions it sees, default all before it in the schema."""
+
+    preset: Literal["paper", "released"] = "paper"
+    gate_input: Literal["x", "output"] = "x"
+    fuse: Literal["concat", "sum"] = "concat"
+    tsn_stop_gradient: bool = False
+    modules: tuple[Literal["gated_cross", "masknet", "memonet", "mlp"], ...] = Attribute(
+        default=("gated_cross", "masknet", "memonet"), min_length=1
+    )
+    repeats: Width = 1
+    width: Width = 64
+    upstream: dict[str, tuple[str, ...]] = Attribute(default_factory=dict)
+    gated_cross: GatedCrossSettings = GatedCrossSettings()
+    masknet: MaskNetSettings = MaskNetSettings()
+    memonet: MemoNetSettings = MemoNetSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_preset(cls, given: Any) -> Any:
+        preset = PRESETS.get(given.get("preset", "paper"), {}) if isinstance(given, dict) else {}
+        return {**preset, **given} if preset else given
+
+
+class Bank(nn.Module):
+    """Feature-interaction modules over one input: vectors [N, F, d] → [N, modules, width]."""
+
+    def __init__(self, fields: int, chosen: list[int], settings: DTNSettings) -> None:
+        super().__init__()
+        names = [name for name in settings.modules for _ in range(settings.repeats)]
+        self.members = nn.ModuleList(_module(name, fields, chosen, settings) for name in names)
+        self.dropout = nn.Dropout(settings.dropout)
+
+    def forward(self, vectors: Tensor, addresses: Tensor | None) -> Tensor:
+        """`addresses` [N, pairs, hashes] are MemoNet's; None where no module is one."""
+        outputs = [m(vectors, addresses) if isinstance(m, MemoNet) else m(vectors) for m in self.members]
+        result: Tensor = self.dropout(stack(outputs, dim=1))
+        return result
+
+
+class DTN(Ranker):
+    """Banks of interactions, one a task and one shared; predictions pass down the chain of tasks."""
+
+    def __init__(self, schema: Schema, settings: DTNSettings) -> None:
+        super().__init__(schema, settings)
+        self.upstream = _upstream(self.tasks, settings.upstream)
+        self.fuse, self.stop_gradient = settings.fuse, settings.tsn_stop_gradient
+        tasks, fields = len(self.tasks), len(self.field_names)
+        pairing = self._pairing(settings.memonet) if "memonet" in settings.modules else []
+        columns = [self.categorical.index(name) for name in pairing]
+        memonet = settings.memonet
+        self.hash = PairHash(columns, memonet.hashes, memonet.code_book) if pairing else None
+        chosen = [self.field_names.index(name) for name in pairing]
+        self.banks = nn.ModuleList(Bank(fields, chosen, settings) for _ in range(tasks + 1))  # the last one is shared
+        modules, inputs = len(settings.modules) * settings.repeats, fields * settings.embedding
+        self.own_gates = nn.ModuleList(_gate(inputs, modules, settings) for _ in range(tasks))
+        self.other_gates = nn.ModuleList(_gate(inputs, modules * tasks, settings) for _ in range(tasks))
+        fused = settings.width * (2 if self.fuse == "concat" else 1)
+        self.towers = nn.ModuleList(Tower(fused, settings.tower, settings.dropout) for _ in range(tasks))
+
+    def score(self, vectors: Tensor, ids: Tensor) -> Tensor:
+        x, addresses = vectors.flatten(1), None if self.hash is None else self.hash(ids)
+        *banks, shared = [bank(vectors, addresses) for bank in self.banks]  # [N, modules, width] each
+        logits: list[Tensor] = []
+        for k, tower in enumerate(self.towers):
+            others = [self._seen(k, u, bank, logits) for u, bank in enumerate(banks) if u != k]
+            own = self.own_gates[k](x, banks[k])
+            other = self.other_gates[k](x, cat([*others, shared], dim=1))
+            logits.append(tower(own + other if self.fuse == "sum" else cat([own, other], dim=1)))
+        return stack(logits, dim=1)
+
+    def _seen(self, task: int, other: int, bank: Tensor, logits: list[Tensor]) -> Tensor:
+        """Another task's bank as this task sees it: times its prediction if that task is upstream."""
+        if other not in self.upstream[task]:
+            return bank
+        prediction = logits[other].sigmoid()[:, None, None]
+        return bank * (prediction.detach() if self.stop_gradient else prediction)
+
+    def _pairing(self, settings: MemoNetSettings) -> list[str]:
+        """Names of the fields whose pairs MemoNet remembers, in the order of `categorical`."""
+        sizes = self.request.sizes_of | self.item.sizes_of
+        chosen = settings.fields
+        if isinstance(chosen, tuple) and (unknown := [name for name in chosen if name not in self.categorical]):
+            raise ConfigError(f"memonet.fields: '{unknown[0]}' is not one of {', '.join(self.categorical) or 'none'}")
+        if isinstance(chosen, int):
+            chosen = tuple(sorted(self.categorical, key=lambda name: -sizes[name])[:chosen])
+        names = [name for name in self.categorical if chosen == "all" or name in chosen]
+        if len(names) < 2:
+            raise ConfigError(
+                f"memonet pairs categorical fields and finds {len(names)}; "
+                "leave it out: --set 'model.modules=[gated_cross, masknet]'"
+            )
+        return names
+
+
+def _module(name: str, fields: int, chosen: list[int], settings: DTNSettings) -> nn.Module:
+    embedding, width = settings.embedding, settings.width
+    cross, mask, memo = settings.gated_cross, settings.masknet, settings.memonet
+    if name == "gated_cross":
+        return GatedCross(fields, embedding, cross.layers, cross.rank, width)
+    if name == "masknet":
+        return MaskNet(fields, embedding, mask.form, mask.blocks, mask.width, mask.reduction, mask.normalise, width)
+    if name == "memonet":
+        return MemoNet(fields, embedding, chosen, memo.hashes, memo.code_book, memo.code_width, memo.shrink, width)
+    return nn.Sequential(nn.Flatten(1), nn.Linear(fields * embedding, width), nn.ReLU())
+
+
+def _gate(inputs: int, choices: int, settings: DTNSettings) -> nn.Module:
+    return Gate(inputs, choices) if settings.gate_input == "x" else OutputGate(settings.width, choices)
+
+
+def _upstream(tasks: tuple[str, ...], named: dict[str, tuple[str, ...]]) -> list[set[int]]:
+    """For each task the positions of its upstream tasks; ConfigError unless those stand before it in the schema."""
+    for task, sources in named.items():
+        for name in (task, *sources):
+            if name not in tasks:
+                raise ConfigError(f"upstream: '{name}' is not one of the tasks {', '.join(tasks)}")
+        if late := [name for name in sources if tasks.index(name) >= tasks.index(task)]:
+            raise ConfigError(f"upstream of '{task}': '{late[0]}' must stand before it in the schema's tasks")
+    return [{tasks.index(name) for name in named.get(task, tasks[:k])} for k, task in enumerate(tasks)]

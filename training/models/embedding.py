@@ -1,0 +1,100 @@
+"""Fields → one vector each: [rows, id slots] and [rows, numerics] → [rows, fields, width]."""
+
+import torch
+from torch import Tensor, nn
+
+from contract.errors import SchemaError
+from contract.schema import Field, Kind, dense_columns, slot_columns
+
+LIMIT = 20.0  # standard deviations: one absurd price must not overflow the net
+
+
+class SideEmbedding(nn.Module):
+    """Embeds the fields of one side with one table and one gather.
+
+    Vectors come in the order of `names`: categorical fields, multi-valued ones, numeric ones. An id below 0, or at or
+    above its field's size, counts as 0, the field's own 'missing' row. A multi-valued field is the mean of its non-zero
+    ids, or its 'missing' row where it has none. A number x becomes z v + b, with z = (transform(x) - mean) / scale.
+    """
+
+    def __init__(self, fields: tuple[Field, ...], width: int, std: float) -> None:
+        super().__init__()
+        slots = slot_columns(fields)
+        by_kind = {kind: [field for field in fields if field.kind is kind] for kind in Kind}
+        self.names = tuple(field.name for kind in Kind for field in by_kind[kind])
+        self.categorical = tuple(field.name for field in by_kind[Kind.CATEGORICAL])
+        self.sizes_of = {name: _size(field) for field in fields if (name := field.name) in slots}
+        self.lists = [slots[field.name] for field in by_kind[Kind.MULTI]]
+        self.ids = _Ids(fields, self.sizes_of)
+        self.numbers = _Numbers(by_kind[Kind.NUMERIC], width)
+        self.table = nn.Embedding(sum(self.sizes_of.values()), width)
+        self.register_buffer(
+            "single", torch.tensor([slots[name].start for name in self.categorical], dtype=torch.int64)
+        )
+        self.single: Tensor
+        for weight in (self.table.weight, self.numbers.direction, self.numbers.origin):
+            nn.init.normal_(weight, std=std)
+
+    def forward(self, ids: Tensor, dense: Tensor) -> tuple[Tensor, Tensor]:
+        """Vectors [rows, fields, width], and the categorical fields' ids made safe [rows, categorical]."""
+        parts = []
+        safe = self.ids(ids)  # [rows, slots] int64
+        if self.sizes_of:
+            rows = self.table(safe + self.ids.offsets)  # [rows, slots, width]
+            parts = [rows.index_select(1, self.single) if self.lists else rows]
+            parts += [_mean(rows[:, columns], safe[:, columns]) for columns in self.lists]
+        if len(self.numbers.direction):
+            parts.append(self.numbers(dense))
+        return torch.cat(parts, dim=1), safe.index_select(1, self.single) if self.lists else safe
+
+
+class _Ids(nn.Module):
+    """Ids outside [0, size) → 0, inside the graph: execution providers differ in what a bad index does."""
+
+    def __init__(self, fields: tuple[Field, ...], sizes: dict[str, int]) -> None:
+        super().__init__()
+        starts = dict(zip(sizes, torch.tensor([0, *sizes.values()]).cumsum(0).tolist(), strict=False))
+        slots = [field.name for field in fields for _ in range(field.slots)]
+        self.register_buffer("sizes", torch.tensor([sizes[name] for name in slots], dtype=torch.int64))
+        self.register_buffer("offsets", torch.tensor([starts[name] for name in slots], dtype=torch.int64))
+        self.sizes: Tensor
+        self.offsets: Tensor
+
+    def forward(self, ids: Tensor) -> Tensor:
+        wide = ids.to(torch.int64)
+        return torch.where((wide >= 0) & (wide < self.sizes), wide, 0)
+
+
+class _Numbers(nn.Module):
+    """Numbers [rows, n] → vectors [rows, n, width]."""
+
+    def __init__(self, fields: list[Field], width: int) -> None:
+        super().__init__()
+        self.columns = dense_columns(fields)
+        self.register_buffer("mean", torch.tensor([field.mean for field in fields], dtype=torch.float32))
+        self.register_buffer("scale", torch.tensor([field.scale for field in fields], dtype=torch.float32))
+        self.register_buffer("logged", torch.tensor([field.transform == "log1p" for field in fields]))
+        self.mean: Tensor
+        self.scale: Tensor
+        self.logged: Tensor
+        self.direction = nn.Parameter(torch.empty(len(fields), width))
+        self.origin = nn.Parameter(torch.empty(len(fields), width))
+
+    def forward(self, dense: Tensor) -> Tensor:
+        x = torch.where(self.logged, dense.sign() * dense.abs().log1p(), dense)
+        z = ((x - self.mean) / self.scale).clamp(-LIMIT, LIMIT)
+        return z.unsqueeze(2) * self.direction + self.origin
+
+
+def _mean(vectors: Tensor, ids: Tensor) -> Tensor:
+    """Mean of the vectors [rows, slots, width] of non-zero ids [rows, slots], or the first where all are zero."""
+    given = ids != 0
+    first = torch.arange(ids.shape[1], device=ids.device) == 0
+    counted = (given | (~given.any(dim=1, keepdim=True) & first)).to(vectors.dtype)
+    return (counted.unsqueeze(2) * vectors).sum(1, keepdim=True) / counted.sum(1)[:, None, None]
+
+
+def _size(field: Field) -> int:
+    if field.size < 1:
+        raise SchemaError(f"field '{field.name}': its size is not measured; use the schema.json that prepare wrote")
+    return field.size
