@@ -35,9 +35,9 @@ def read_catalogue(bundles: Path, url: str, prefix: str, most: int) -> Catalogue
     tasks = {bundle.manifest.model: _tasks(bundle) for bundle in found}
     with redis_url(url or None) as address:
         try:
-            redis = Redis.from_url(address)
-            bundle, generation = _live(redis, address, prefix, found)
-            users, items = (_ids(redis, prefix, bundle, generation, kind, most) for kind in "ui")
+            with Redis.from_url(address) as redis:
+                bundle, generation = _live(redis, address, prefix, found)
+                users, items = (_ids(redis, prefix, bundle, generation, kind, most) for kind in "ui")
         except (RedisError, ValueError) as error:  # ValueError: a URL that is none
             raise StoreError(f"Redis at {address}: {error}; set --redis to the one that the service reads") from None
     keyed = bundle.schema.user_key or bundle.schema.item_key

@@ -44,9 +44,9 @@ def parse_candidates(text: str) -> Candidates:
             pairs = [part.partition(":") for part in text.split(",")]
             counts = tuple(float(int(count)) for count, _, _ in pairs)
             shares = np.array([float(weight) if colon else 1.0 for _, colon, weight in pairs])
-            parsed = Candidates(counts, tuple((shares / shares.sum()).tolist()))
-            if not (shares > 0).all():
+            if not (np.isfinite(shares) & (shares > 0)).all():
                 raise ValueError("weights must be above 0")
+            parsed = Candidates(counts, tuple((shares / shares.sum()).tolist()))
         if not all(1 <= count <= MOST_CANDIDATES for count in parsed.counts) or not 0 <= parsed.sigma < 10:
             raise ValueError(f"counts must be in 1..{MOST_CANDIDATES}")
     except ValueError as error:
