@@ -1,0 +1,155 @@
+"""A trained model on disk: the RUN folder, written whole, with nothing in it that can run code.
+
+model.safetensors   weights
+config.json         model, recipe, seed, data and versions: `RunConfig`
+schema.json         the data's schema, and dictionaries/ its dictionaries
+sample.npz          inputs of up to 512 validation rows, for golden cases
+metrics.json        {split: {task: {auc, log_loss, calibration, rows, positives}}}
+"""
+
+import json
+import platform
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from contract.errors import ConfigError, first_error
+from contract.files import whole_folder, write_text
+from contract.schema import Schema, Strict, read_schema
+from training.config import Recipe, parse_recipe
+from training.datasets.prepared import SPLITS, Matrices, Prepared
+from training.models import build_model
+from training.models.ranker import Ranker
+from training.report import Metrics
+
+SAMPLE_ROWS = 512
+INPUTS = ("request_ids", "request_dense", "item_ids", "item_dense")
+
+
+class RunConfig(Strict):
+    """`config.json`. `steps` were taken until the weights kept; `interrupted`: somebody stopped the run."""
+
+    format_version: Literal[1] = 1
+    model: str
+    recipe: dict[str, object]
+    seed: int
+    device: str
+    data: str
+    source: str
+    rows: dict[str, int]
+    fingerprint: str
+    steps: int
+    interrupted: bool
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained model, on the CPU and in evaluation mode, with what is known about it."""
+
+    model: Ranker
+    config: RunConfig
+    schema: Schema
+    metrics: Metrics
+    path: Path
+
+    def sample(self) -> dict[str, NDArray[np.generic]]:
+        """Inputs of up to 512 validation rows, one request and one item each."""
+        with np.load(self.path / "sample.npz", allow_pickle=False) as content:
+            return {name: content[name] for name in INPUTS}
+
+
+def describe(
+    model: str, recipe: Recipe, seed: int, device: str, data: Prepared, steps: int, interrupted: bool
+) -> RunConfig:
+    """The configuration of a run that just ended."""
+    return RunConfig(
+        model=model,
+        recipe=recipe.model_dump(mode="json"),
+        seed=seed,
+        device=device,
+        data=str(data.path),
+        source=data.description.source,
+        rows={split: data.description.rows[split] for split in SPLITS},
+        fingerprint=data.schema.fingerprint(),
+        steps=steps,
+        interrupted=interrupted,
+        versions={"python": platform.python_version(), "torch": str(torch.__version__), "numpy": np.__version__},
+    )
+
+
+def save_checkpoint(
+    out: Path, weights: dict[str, Tensor], config: RunConfig, data: Prepared, sample: Matrices, metrics: Metrics
+) -> None:
+    """Write the RUN folder whole; it takes the place of an earlier run."""
+    with whole_folder(out) as folder:
+        save_file({name: weight.cpu().contiguous() for name, weight in weights.items()}, folder / "model.safetensors")
+        write_text(folder / "config.json", config.model_dump_json(indent=1) + "\n")
+        write_text(folder / "metrics.json", json.dumps(metrics, indent=1) + "\n")
+        data.schema.save(folder / "schema.json")
+        shutil.copytree(data.path / "dictionaries", folder / "dictionaries")
+        np.savez(folder / "sample.npz", **{name: getattr(sample, name)[:SAMPLE_ROWS] for name in INPUTS})
+
+
+def check_out(out: Path) -> Path:
+    """The RUN folder's full path; ConfigError where something else than an earlier run is in its place."""
+    out = out.resolve()
+    if out.is_dir() and any(out.iterdir()) and not (out / "config.json").is_file():
+        raise ConfigError(f"{out}: holds files that are no training run; choose another --out")
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"{out}: is a file; choose another --out")
+    return out
+
+
+def load_checkpoint(run: Path) -> Checkpoint:
+    """Read what `save_checkpoint` wrote; ConfigError where it is absent, damaged or inconsistent."""
+    config = _read_config(run / "config.json")
+    schema = read_schema(run / "schema.json")
+    if schema.fingerprint() != config.fingerprint:
+        raise ConfigError(f"{run}: schema.json is not the one it was trained on (fingerprint differs); train again")
+    recipe = parse_recipe(config.model, config.recipe, str(run / "config.json"))
+    model = build_model(config.model, schema, recipe.model)
+    _load_weights(model, run / "model.safetensors")
+    return Checkpoint(model.eval(), config, schema, _read_metrics(run / "metrics.json"), run)
+
+
+def _read_config(path: Path) -> RunConfig:
+    try:
+        return RunConfig.model_validate_json(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        raise ConfigError(f"{path.parent}: not a training run; `python -m training train` writes one") from None
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {first_error(error)}") from None
+
+
+def _read_metrics(path: Path) -> Metrics:
+    try:
+        metrics: Metrics = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error}); train again") from None
+    return metrics
+
+
+def _load_weights(model: Ranker, path: Path) -> None:
+    try:
+        weights = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error}); train again") from None
+    expected = {name: tuple(weight.shape) for name, weight in model.state_dict().items()}
+    found = {name: tuple(weight.shape) for name, weight in weights.items()}
+    for name in sorted(expected | found):
+        if expected.get(name) != found.get(name):
+            raise ConfigError(
+                f"{path}: '{name}' is {found.get(name, 'absent')} where schema.json and config.json ask for "
+                f"{expected.get(name, 'nothing')}; the run's files do not belong together, train again"
+            )
+    model.load_state_dict(weights)
