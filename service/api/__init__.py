@@ -1,0 +1,1 @@
+"""The edge: one file a resource."""

@@ -1,0 +1,1 @@
+"""Which user meets which model, and why."""

@@ -1,0 +1,68 @@
+"""Prometheus metrics, one registry an app. Labels are bounded: never an id of a user or an item."""
+
+from collections.abc import Callable
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+
+STAGES = ("parse", "route", "features", "encode", "queue", "run", "compose", "serialise", "total")
+_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
+_ROWS = (1, 10, 50, 100, 200, 500, 1000, 2000, 4000, 8000)
+
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+
+class Metrics:
+    """What the service counts."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        stage = Histogram(
+            "twinscore_stage_seconds", "Time of one request in a stage", ["stage"], buckets=_SECONDS, registry=registry
+        )
+        self.stage = {name: stage.labels(name).observe for name in STAGES}
+        self.requests = Counter(
+            "twinscore_requests", "Score requests answered", ["status", "arm", "model"], registry=registry
+        )
+        self.candidates = Counter("twinscore_candidates", "Candidates scored", registry=registry)
+        missing = Counter("twinscore_missing_rows", "Looked-up rows that were absent", ["side"], registry=registry)
+        self.missing = {side: missing.labels(side).inc for side in ("user", "item")}
+        corrupt = Counter("twinscore_corrupt_rows", "Rows of a wrong length or check word", ["side"], registry=registry)
+        self.corrupt = {side: corrupt.labels(side).inc for side in ("user", "item")}
+        self.degraded = Counter("twinscore_degraded", "Replies that were degraded", ["reason"], registry=registry)
+        self.batch_rows = Histogram(
+            "twinscore_batch_rows", "Candidates in one run of an engine", ["model"], buckets=_ROWS, registry=registry
+        )
+        self.batch_requests = Histogram(
+            "twinscore_batch_requests",
+            "Requests in one run",
+            ["model"],
+            buckets=(1, 2, 4, 8, 16, 32, 64),
+            registry=registry,
+        )
+        self._waiting = Gauge(
+            "twinscore_queue_rows", "Candidates that wait for an engine", ["model"], registry=registry
+        )
+        self._model = Gauge(
+            "twinscore_model_info", "Loaded models", ["model", "version", "fingerprint", "dataset"], registry=registry
+        )
+
+    def watch_queue(self, model: str, rows: Callable[[], int]) -> None:
+        """Show how many candidates wait for this model's engine."""
+        self._waiting.labels(model).set_function(rows)
+
+    def loaded(self, model: str, version: str, fingerprint: str, dataset: str) -> None:
+        """Show a loaded model."""
+        self._model.labels(model, version, fingerprint, dataset).set(1)
+
+    def text(self) -> bytes:
+        """The exposition format."""
+        return generate_latest(self.registry)

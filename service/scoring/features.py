@@ -1,0 +1,144 @@
+"""Stored rows and inline features → the columns of the graph."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contract.bundle import Bundle
+from contract.encoding import encode_field
+from contract.rows import Rows, layout
+from contract.schema import Field, Kind, Side, dense_columns, slot_columns
+from service.errors import INVALID_FEATURE, ServiceProblem
+from service.messages import Candidate, Features, ScoreRequest
+from service.scoring.store import Stored
+
+_SHOWN = 12  # names in a hint
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """One request for the graph: one row of the request and N of candidates."""
+
+    request_ids: NDArray[np.int32]  # [1, request slots]
+    request_dense: NDArray[np.float32]  # [1, request numerics]
+    item_ids: NDArray[np.int32]  # [N, item slots]
+    item_dense: NDArray[np.float32]  # [N, item numerics]
+
+    def __len__(self) -> int:
+        return len(self.item_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Inputs, and what the stored rows lacked."""
+
+    inputs: Inputs
+    missing_users: int
+    missing_items: int
+    corrupt_users: int
+    corrupt_items: int
+
+
+class Encoder:
+    """Encodes the requests of one bundle with its own schema and dictionaries."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.schema, self._dictionaries = bundle.schema, bundle.dictionaries
+        sides = {side: layout(self.schema, self._dictionaries, side) for side in Side}
+        self._user, self._context, self._item, self._cross = (sides[side] for side in Side)
+        self.looks_up_users = self.schema.user_key is not None and bool(self._user.fields)
+        self.looks_up_items = self.schema.item_key is not None and bool(self._item.fields)
+        self._request_place = _places(self.schema.request_fields)
+        self._item_place = _places(self.schema.item_fields)
+
+    def encode(self, ask: ScoreRequest, stored: Stored, candidates: int) -> Encoded:
+        """The graph's columns; a problem names the feature that does not fit."""
+        user = self._user.decode([stored.user])
+        items = self._item.decode(stored.items or [None] * candidates)
+        context, cross = self._context.decode([None]), self._cross.decode([None] * candidates)
+        request = _beside(user, context)
+        item = _beside(items, cross)
+        self._set_request(request, "user.features", Side.USER, ask.user.features)
+        self._set_request(request, "context", Side.CONTEXT, ask.context)
+        if ask.items:
+            self._set_items(item, ask.items)
+        asked_user = self.looks_up_users and ask.user.id is not None
+        return Encoded(
+            Inputs(*request, *item),
+            int(asked_user and user.missing[0]),
+            int(items.missing.sum()) if self.looks_up_items else 0,
+            user.corrupt,
+            items.corrupt,
+        )
+
+    def _set_request(self, matrices: "Matrices", where: str, side: Side, features: Features) -> None:
+        for name, value in features.items():
+            field = self._field(name, where, side)
+            try:
+                self._put(matrices, self._request_place, field, slice(0, 1), [value])
+            except ValueError as error:
+                raise ServiceProblem(INVALID_FEATURE, f"{where}.{name}: {error}") from None
+
+    def _set_items(self, matrices: "Matrices", items: Sequence[Candidate]) -> None:
+        rows: dict[str, list[int]] = {}
+        values: dict[str, list[Any]] = {}
+        for i, item in enumerate(items):
+            for name, value in item.get("features", {}).items():
+                if name not in rows:
+                    self._field(name, f"items[{i}].features", Side.ITEM, Side.CROSS)
+                    rows[name], values[name] = [], []
+                rows[name].append(i)
+                values[name].append(value)
+        for name, places in rows.items():
+            field = self.schema.by_name[name]
+            try:
+                self._put(matrices, self._item_place, field, np.array(places), values[name])
+            except ValueError as error:
+                raise self._culprit(field, places, values[name], error) from None
+
+    def _put(
+        self,
+        matrices: "Matrices",
+        place: "Place",
+        field: Field,
+        rows: slice | NDArray[np.int64],
+        values: Sequence[Any],
+    ) -> None:
+        matrices[field.kind is Kind.NUMERIC][rows, place[field.name]] = encode_field(field, self._dictionaries, values)
+
+    def _culprit(self, field: Field, rows: list[int], values: list[Any], error: ValueError) -> ServiceProblem:
+        for i, value in zip(rows, values, strict=True):
+            try:
+                encode_field(field, self._dictionaries, [value])
+            except ValueError as own:
+                return ServiceProblem(INVALID_FEATURE, f"items[{i}].features.{field.name}: {own}")
+        return ServiceProblem(INVALID_FEATURE, f"items.features.{field.name}: {error}")
+
+    def _field(self, name: str, where: str, *sides: Side) -> Field:
+        field = self.schema.by_name.get(name)
+        if field is not None and field.side in sides:
+            return field
+        if field is not None:
+            home = {Side.USER: "user.features", Side.CONTEXT: "context"}.get(field.side, "items[].features")
+            raise ServiceProblem(INVALID_FEATURE, f"{where}.{name}: a {field.side} field; send it in {home}")
+        known = [field.name for field in self.schema.on(*sides)]
+        more = f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
+        raise ServiceProblem(
+            INVALID_FEATURE,
+            f"{where}.{name[:64]}: unknown feature; known here: {', '.join(known[:_SHOWN]) or 'none'}{more}",
+        )
+
+
+Matrices = tuple[NDArray[np.int32], NDArray[np.float32]]  # ids [n, slots], numerics [n, numerics]
+Place = dict[str, slice | int]  # columns of a field in the ids, or its column in the numerics
+
+
+def _places(fields: tuple[Field, ...]) -> Place:
+    return {**slot_columns(fields), **dense_columns(fields)}
+
+
+def _beside(left: Rows, right: Rows) -> Matrices:
+    return np.hstack([left.ids, right.ids]), np.hstack([left.dense, right.dense])

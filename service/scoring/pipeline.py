@@ -1,0 +1,180 @@
+"""One request on its way: parse, route, look up, encode, run, compose, serialise; each stage is timed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from time import perf_counter
+from uuid import uuid4
+
+import numpy as np
+import orjson
+from pydantic import ValidationError
+
+from service.errors import INVALID_REQUEST, OVERRIDE_NOT_ALLOWED, ServiceProblem, invalid_body
+from service.experiments.assignment import Assignment, Decision
+from service.messages import ScoreRequest
+from service.metrics import Metrics
+from service.scoring.composition import compose
+from service.scoring.engine import Scores
+from service.scoring.features import Encoded
+from service.scoring.registry import Model, Served
+from service.scoring.store import TIMEOUT, UNAVAILABLE, Store, Stored
+from service.settings import Settings
+
+NOT_FINITE = "scores:not-finite"
+
+
+@dataclass(slots=True)
+class Call:
+    """What is known of a request so far; the edge reads it to label metrics and replies."""
+
+    request_id: str
+    arm: str = ""
+    model: str = ""
+
+
+def new_call() -> Call:
+    """A call with an id of its own."""
+    return Call(uuid4().hex)
+
+
+class Stopwatch:
+    """Observes the time since the last lap."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._stage, self._last = metrics.stage, perf_counter()
+
+    def lap(self, stage: str | None) -> None:
+        """End a stage; None where somebody else times it."""
+        now = perf_counter()
+        if stage:
+            self._stage[stage](now - self._last)
+        self._last = now
+
+
+class Pipeline:
+    """Scores requests with the models of the experiments in force."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        assignment: Assignment,
+        models: Mapping[str, Served],
+        store: Store,
+        metrics: Metrics,
+    ) -> None:
+        self._settings, self._assignment, self._models = settings, assignment, models
+        self._store, self._metrics = store, metrics
+
+    async def score(self, body: bytes, call: Call) -> bytes:
+        """The reply's JSON; a ServiceProblem where the request does not fit. Fills `call` on the way."""
+        watch = Stopwatch(self._metrics)
+        ask = _parse(body)
+        call.request_id = ask.request_id or call.request_id
+        sent, items, user = self._ids(ask)
+        watch.lap("parse")
+        decision = self._route(ask, user)
+        served = self._models[decision.model]
+        model = served.model
+        call.arm, call.model = decision.arm or "", model.manifest.model
+        watch.lap("route")
+        stored = await self._look_up(model, user, items)
+        watch.lap("features")
+        encoded = model.encoder.encode(ask, stored, len(items))
+        self._count(encoded, stored)
+        watch.lap("encode")
+        raw = await served.batcher.score(encoded.inputs)
+        watch.lap(None)  # queue and run
+        scores = compose(raw)
+        degraded = self._degraded(stored, scores)
+        watch.lap("compose")
+        reply = self._reply(call.request_id, sent, scores, model, decision, degraded)
+        watch.lap("serialise")
+        return reply
+
+    def _ids(self, ask: ScoreRequest) -> tuple[list[str | int], list[str], str | None]:
+        """Candidate ids as sent and as text, and the user id as text; within the limits."""
+        sent = ask.candidates()
+        if len(sent) > self._settings.max_items:
+            name = "items" if ask.items else "item_ids"
+            raise ServiceProblem(INVALID_REQUEST, f"{name}: {len(sent)} candidates; at most {self._settings.max_items}")
+        items = [item if type(item) is str else str(item) for item in sent]
+        user = None if ask.user.id is None else str(ask.user.id)
+        longest = self._settings.max_id_bytes
+        if user is not None and len(user.encode()) > longest:
+            raise ServiceProblem(INVALID_REQUEST, f"user.id: longer than {longest} bytes of UTF-8")
+        if 4 * max(map(len, items)) > longest:  # a character takes 4 bytes at most
+            for i, item in enumerate(items):
+                if len(item.encode()) > longest:
+                    where = f"items[{i}].id" if ask.items else f"item_ids[{i}]"
+                    raise ServiceProblem(INVALID_REQUEST, f"{where}: longer than {longest} bytes of UTF-8")
+        return sent, items, user
+
+    def _route(self, ask: ScoreRequest, user: str | None) -> Decision:
+        if ask.arm is not None and not self._settings.allow_arm_override:
+            raise ServiceProblem(
+                OVERRIDE_NOT_ALLOWED,
+                "arm: set TWINSCORE_ALLOW_ARM_OVERRIDE=true to let requests choose, or leave it out",
+            )
+        return self._assignment.decide(user, ask.arm)
+
+    async def _look_up(self, model: Model, user: str | None, items: list[str]) -> Stored:
+        encoder = model.encoder
+        return await self._store.fetch(
+            model.manifest.fingerprint,
+            user if encoder.looks_up_users else None,
+            items if encoder.looks_up_items else [],
+        )
+
+    def _count(self, encoded: Encoded, stored: Stored) -> None:
+        metrics = self._metrics
+        metrics.candidates.inc(len(encoded.inputs))
+        if stored.degraded in (TIMEOUT, UNAVAILABLE):  # nobody knows whether those rows exist
+            return
+        for side, missing, corrupt in (
+            ("user", encoded.missing_users, encoded.corrupt_users),
+            ("item", encoded.missing_items, encoded.corrupt_items),
+        ):
+            if missing:
+                metrics.missing[side](missing)
+            if corrupt:
+                metrics.corrupt[side](corrupt)
+
+    def _degraded(self, stored: Stored, scores: Scores) -> list[str]:
+        reasons = [stored.degraded] if stored.degraded else []
+        if not all(np.isfinite(column).all() for column in scores.values()):
+            reasons.append(NOT_FINITE)
+        for reason in reasons:
+            self._metrics.degraded.labels(reason).inc()
+        return reasons
+
+    def _reply(
+        self,
+        request_id: str,
+        items: list[str | int],
+        scores: Scores,
+        model: Model,
+        decision: Decision,
+        degraded: list[str],
+    ) -> bytes:
+        # float32 columns are written with the fewest digits that read back to the same float32; not finite: null
+        content = {
+            "request_id": request_id,
+            "item_ids": items,
+            "scores": scores,
+            "model": {"name": model.manifest.model, "version": model.manifest.version},
+            "experiment": {
+                "key": decision.key,
+                "arm": decision.arm,
+                "reason": decision.reason,
+                "config_version": self._assignment.config.version,
+            },
+            "degraded": degraded,
+        }
+        return orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def _parse(body: bytes) -> ScoreRequest:
+    try:
+        return ScoreRequest.model_validate_json(body)
+    except ValidationError as error:
+        raise invalid_body(error) from None

@@ -1,0 +1,133 @@
+"""Models in memory: verified by digest, checked against their golden cases, warm."""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from contract.bundle import INPUTS, TOLERANCE, Arrays, Bundle, Manifest, latest_version, read_bundle
+from contract.errors import BundleError
+from contract.schema import Schema
+from service.metrics import Metrics
+from service.scoring.batching import Batcher
+from service.scoring.engine import Engine
+from service.scoring.features import Encoder
+from service.settings import Settings
+
+
+@dataclass(frozen=True)
+class Model:
+    """A bundle ready to score."""
+
+    bundle: Bundle
+    engine: Engine
+    encoder: Encoder
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the bundle is."""
+        return self.bundle.manifest
+
+
+@dataclass(frozen=True)
+class Served:
+    """A model and the queue before its engine."""
+
+    model: Model
+    batcher: Batcher
+
+
+def load_models(references: Mapping[str, str], settings: Settings, stop: threading.Event) -> dict[str, Model]:
+    """Every model by its reference, `name` or `name@version`; `references` says where each is named.
+
+    Raises BundleError, with that place, where one is missing, damaged, or misses its golden scores.
+    """
+    by_path: dict[Path, Model] = {}
+    models: dict[str, Model] = {}
+    for reference, where in references.items():
+        if stop.is_set():
+            break
+        try:
+            path = find(settings.bundles, reference)
+            models[reference] = by_path[path] = by_path.get(path) or load_model(path, settings)
+        except BundleError as error:
+            raise BundleError(f"{where}: model '{reference}': {error}") from None
+    return models
+
+
+def find(root: Path, reference: str) -> Path:
+    """The folder of `name` (its newest version) or `name@version`."""
+    name, _, version = reference.partition("@")
+    if not version:
+        return latest_version(root, name)
+    path = root / name / version
+    if not (path / "manifest.json").is_file():
+        newest = latest_version(root, name).name
+        raise BundleError(f"{path}: no such version; the newest is {newest}")
+    return path
+
+
+def load_model(path: Path, settings: Settings) -> Model:
+    """Read, verify, check against the golden cases, warm up."""
+    bundle = read_bundle(path)
+    if (bundle.manifest.model, bundle.manifest.version) != (path.parent.name, path.name):
+        raise BundleError(
+            f"{path}: manifest.json says {bundle.manifest.model}/{bundle.manifest.version}; restore the folder's name"
+        )
+    engine = Engine(bundle.model_path, bundle.manifest.tasks, settings.device, settings.engine_threads)
+    check_golden(bundle, engine)
+    for candidates in sorted({1, 100, settings.max_items}):
+        engine.run(zeros(bundle.schema, candidates))
+    return Model(bundle, engine, Encoder(bundle))
+
+
+def check_golden(bundle: Bundle, engine: Engine) -> None:
+    """BundleError where a score differs from the one PyTorch gave at export, naming task and case."""
+    inputs, expected = bundle.golden()
+    try:
+        scores = engine.run(inputs)
+    except Exception as error:  # the runtime's own classes
+        raise BundleError(f"{bundle.path}: the golden cases do not run: {' '.join(str(error).split())[:200]}") from None
+    for task, wanted in expected.items():
+        got = scores[task]
+        if got.shape != wanted.shape:
+            raise BundleError(f"{bundle.path}: task '{task}': {got.shape} scores for {wanted.shape} golden cases")
+        gap = np.abs(got - wanted.astype(np.float32))
+        bad = np.flatnonzero(~(gap <= TOLERANCE))
+        if len(bad):
+            case = int(bad[0])
+            raise BundleError(
+                f"{bundle.path}: task '{task}', golden case {case}: score {got[case]:.6g}, but {wanted[case]:.6g} "
+                f"at export (tolerance {TOLERANCE:g}; {len(bad)} of {len(gap)} cases differ); export the model again"
+            )
+
+
+def zeros(schema: Schema, candidates: int) -> Arrays:
+    """Inputs of one request without any feature."""
+    request, item = schema.request_fields, schema.item_fields
+    widths = [
+        (sum(field.slots for field in fields), sum(not field.slots for field in fields)) for fields in (request, item)
+    ]
+    arrays = (
+        np.zeros((1, widths[0][0]), np.int32),
+        np.zeros((1, widths[0][1]), np.float32),
+        np.zeros((candidates, widths[1][0]), np.int32),
+        np.zeros((candidates, widths[1][1]), np.float32),
+        np.zeros(candidates, np.int32),
+    )
+    return dict(zip(INPUTS, arrays, strict=True))
+
+
+def serve_models(models: Mapping[str, Model], settings: Settings, metrics: Metrics) -> dict[str, Served]:
+    """One queue an engine, also where two references name one bundle."""
+    served: dict[Path, Served] = {}
+    for model in models.values():
+        manifest = model.manifest
+        if model.bundle.path not in served:
+            name = f"{manifest.model}@{manifest.version}"
+            batcher = Batcher(name, model.engine, metrics, settings.max_batch_rows, settings.max_waiting_rows)
+            metrics.loaded(manifest.model, manifest.version, manifest.fingerprint, manifest.dataset)
+            served[model.bundle.path] = Served(model, batcher)
+    return {reference: served[model.bundle.path] for reference, model in models.items()}

@@ -1,0 +1,63 @@
+"""Settings, from the environment alone: HOST, PORT, REDIS_URL, and TWINSCORE_* for the rest."""
+
+import difflib
+import os
+import re
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from contract.errors import ConfigError
+
+PREFIX = "TWINSCORE_"
+# read by the tests; and what Kubernetes and Docker set for a service that is called twinscore
+_NOT_OURS = re.compile(PREFIX + r"(DATA|VECTORS|SERVICE_(HOST|PORT)(_.*)?|PORT_\d+_.*)")
+_LINK = ("tcp://", "udp://")
+
+
+class Settings(BaseSettings):
+    """All that can be set; `python -m service` reads it from the environment."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, populate_by_name=True)
+
+    host: str = Field(default="127.0.0.1", validation_alias="HOST")
+    port: int = Field(default=8000, ge=0, le=65535, validation_alias="PORT")  # 0: any free one
+    redis_url: str | None = Field(default=None, validation_alias="REDIS_URL")  # None: a private server
+    bundles: Path = Path("bundles")
+    experiments: Path = Path("deploy/experiments.yaml")
+    device: Literal["cpu", "cuda"] = "cpu"
+    threads: int = Field(default=0, ge=0, le=256)  # of one engine on the CPU; 0: all cores but the one for HTTP
+    max_items: int = Field(default=1000, ge=1, le=100_000)
+    max_body_bytes: int = Field(default=1 << 20, ge=1)
+    max_id_bytes: int = Field(default=256, ge=1)
+    max_batch_rows: int = Field(default=4096, ge=1)  # candidates in one run of an engine
+    max_waiting_rows: int = Field(default=32_768, ge=1)  # candidates that may wait for an engine; more: 503
+    allow_arm_override: bool = False
+    redis_timeout_ms: int = Field(default=50, ge=1)
+    redis_prefix: str = Field(default="twinscore", min_length=1)
+
+    @property
+    def engine_threads(self) -> int:
+        """Threads of one engine."""
+        return self.threads or max(1, len(os.sched_getaffinity(0)) - 1)
+
+
+def read_settings() -> Settings:
+    """Settings of this process; ConfigError names the variable that is unknown or out of range."""
+    known = {f"{PREFIX}{name}".upper() for name, field in Settings.model_fields.items() if not field.validation_alias}
+    for name, value in sorted(os.environ.items()):
+        upper = name.upper()
+        others = _NOT_OURS.fullmatch(upper) or value.startswith(_LINK)
+        if upper.startswith(PREFIX) and upper not in known and not others:
+            close = difflib.get_close_matches(upper, known, n=1, cutoff=0.5)
+            hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(sorted(known))}"
+            raise ConfigError(f"{name}: unknown variable; {hint}")
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = str(first["loc"][0]).upper()
+        name = place if place in {"HOST", "PORT", "REDIS_URL"} else f"{PREFIX}{place.removeprefix(PREFIX)}"
+        raise ConfigError(f"{name}={first['input']}: {first['msg'].lower()}") from None
