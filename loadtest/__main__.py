@@ -44,14 +44,19 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _connection(host: str) -> http.client.HTTPConnection:
+    address = urlsplit(host)
+    kinds: dict[str, type[http.client.HTTPConnection]]
+    kinds = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
+    try:
+        return kinds[address.scheme](address.hostname or "", address.port, timeout=5)
+    except (KeyError, ValueError, http.client.InvalidURL):
+        raise ConfigError(f"--host {host}: write an address such as http://127.0.0.1:8000") from None
+
+
 def _check_ready(host: str) -> None:
     """ConfigError where no service answers, or one that does not take traffic."""
-    address = urlsplit(host)
-    if address.scheme not in ("http", "https") or not address.hostname:
-        raise ConfigError(f"--host {host}: write an address such as http://127.0.0.1:8000")
-    secure = address.scheme == "https"
-    kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-    connection = kind(address.hostname, address.port, timeout=5)
+    connection = _connection(host)
     try:
         connection.request("GET", "/readyz")
         reply = connection.getresponse()
@@ -87,6 +92,10 @@ def main() -> int:
     seconds, shape = _seconds(args.run_time), workload(args)
     if args.users < 1:
         raise ConfigError(f"--users {args.users}: must be at least 1")
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)  # now, not when the run is over and its report would be lost
+    except OSError as error:
+        raise ConfigError(f"--out {args.out}: {error.strerror}") from None
     _check_ready(args.host)
     catalogue = read_catalogue(bundles_folder(args), args.redis, args.prefix, args.ids)
     ScoringUser.payloads = Payloads(catalogue, shape)
