@@ -1,0 +1,169 @@
+"""Raw tables as columns: CSV cells as text, Parquet cells as typed. Every error names file, column and row.
+
+Rows are counted from 1, the header left out.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from contract.dictionary import canonical
+from contract.errors import DataError
+from contract.schema import Schema
+from training.datasets.csv_check import csv_header, require_even_rows
+
+SUFFIXES = (".csv", ".csv.gz", ".parquet")
+_LARGEST = float(np.finfo(np.float32).max)
+
+
+@dataclass(frozen=True)
+class RawColumn:
+    """One column of a raw table, and where it was read."""
+
+    where: str
+    values: pl.Series
+
+    def refuse(self, bad: pl.Series, what: str) -> None:
+        """Raise DataError for the first row where `bad` is true; `{}` in `what` becomes the row's value."""
+        if (row := bad.arg_max()) is not None and bad[row]:
+            value = repr(self.values[row])
+            value = value if len(value) < 60 else value[:57] + "…"
+            raise DataError(f"{self.where}, row {row + 1}: {what.format(value)}")
+
+    def texts(self) -> pl.Series:
+        """The canonical text of each value; null where missing."""
+        kind = self.values.dtype
+        if kind.is_float():
+            distinct, codes = factorize(self.values.fill_nan(None))
+            known = [None, *(canonical(value) for value in distinct.to_list())]
+            return pl.Series(known, dtype=pl.String).gather(codes)
+        if kind.is_nested() or kind in (pl.Binary, pl.Object, pl.Decimal):
+            raise DataError(f"{self.where}: holds {kind} values; one text or number a row is needed")
+        texts = self.values.cast(pl.String)
+        return texts.set(texts == "", None)
+
+    def numbers(self) -> pl.Series:
+        """Each value as Float64; null where missing, DataError where it is not a number that float32 holds."""
+        values = self.values
+        if values.dtype == pl.String:
+            values = values.str.strip_chars()
+            values = values.set(values == "", None)
+        elif values.dtype.is_nested() or values.dtype.is_temporal() or values.dtype in (pl.Binary, pl.Object):
+            raise DataError(f"{self.where}: holds {values.dtype} values, not numbers")
+        numbers = values.cast(pl.Float64, strict=False)
+        self.refuse(numbers.is_null() & values.is_not_null(), "{} is not a number; leave a missing value empty")
+        numbers = numbers.fill_nan(None)
+        self.refuse((numbers.abs() > _LARGEST).fill_null(False), "{} is too large or infinite; leave it empty")
+        return numbers
+
+    def moments(self) -> NDArray[np.int64]:
+        """Times as int64 that sort as the times do; DataError where one is missing or not a time."""
+        values = self.values
+        if values.dtype == pl.String:
+            values = values.str.strip_chars()
+            numbers = values.cast(pl.Float64, strict=False)
+            values = numbers if numbers.null_count() == 0 else _iso_times(values)
+        if values.dtype.is_float():
+            values = (values.fill_nan(None) * 1e6).round().cast(pl.Int64, strict=False)
+        elif values.dtype == pl.Date:
+            values = values.cast(pl.Datetime("us"))
+        if not values.dtype.is_integer() and values.dtype != pl.Datetime:
+            raise DataError(f"{self.where}: holds {values.dtype} values; times are ISO 8601 or numbers")
+        self.refuse(values.is_null(), "{} is not a time; use ISO 8601 (2026-01-31T12:00:00Z) or epoch numbers")
+        return values.to_physical().cast(pl.Int64).to_numpy()
+
+
+@dataclass(frozen=True)
+class RawTable:
+    """A raw table: the columns that were read of it, and the names of all."""
+
+    where: str
+    frame: pl.DataFrame
+    names: tuple[str, ...]
+
+    @classmethod
+    def of(cls, where: str, frame: pl.DataFrame) -> "RawTable":
+        """A table that is in memory already."""
+        return cls(where, frame, tuple(frame.columns))
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.names
+
+    def column(self, name: str, use: str) -> RawColumn:
+        """A column by its raw name; DataError names `use`, what it was wanted for."""
+        if name not in self:
+            raise DataError(f"{self.where}: no column '{name}' ({use}); it has: {shown_names(self.names)}")
+        return RawColumn(f"{self.where}: column '{name}'", self.frame[name])
+
+
+@dataclass(frozen=True)
+class Raw:
+    """What a source hands to the pipeline: tables of raw values, and the schema that reads them."""
+
+    source: str
+    schema: Schema
+    interactions: RawTable
+    users: RawTable | None = None
+    items: RawTable | None = None
+
+
+def shown_names(names: Collection[str]) -> str:
+    """Column names for a message, the first twenty."""
+    shown = ", ".join(list(names)[:20])
+    return f"{shown}, … ({len(names)} in all)" if len(names) > 20 else shown
+
+
+def factorize(values: pl.Series) -> tuple[pl.Series, NDArray[np.int32]]:
+    """Distinct values in order of appearance, and for each row 1 + the place of its value there, or 0 for null."""
+    distinct = values.drop_nulls().unique(maintain_order=True).alias("value")
+    places = pl.Series("place", np.arange(1, len(distinct) + 1, dtype=np.int32))
+    known = pl.DataFrame([distinct, places])
+    joined = values.alias("value").to_frame().join(known, on="value", how="left", maintain_order="left")
+    return distinct, joined["place"].fill_null(0).to_numpy()
+
+
+def read_table(path: Path, wanted: Collection[str] | None = None) -> RawTable:
+    """Read the wanted columns (None: all) of a CSV or Parquet file; DataError where it cannot be read or is empty."""
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    if not path.name.endswith(SUFFIXES):
+        raise DataError(f"{path}: unknown kind of file; {', '.join(SUFFIXES)} can be read")
+    try:
+        table = _read_parquet(path, wanted) if path.suffix == ".parquet" else _read_csv(path, wanted)
+    except (pl.exceptions.PolarsError, OSError, EOFError) as error:
+        raise DataError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
+    if not len(table):
+        raise DataError(f"{path}: has no rows")
+    return table
+
+
+def _read_parquet(path: Path, wanted: Collection[str] | None) -> RawTable:
+    names = tuple(pl.read_parquet_schema(path))
+    columns = [name for name in names if wanted is None or name in wanted]
+    frame = pl.read_parquet(path, columns=columns, glob=False)
+    if not columns:  # rows are still counted
+        frame = pl.DataFrame(height=pl.scan_parquet(path, glob=False).select(pl.len()).collect().item())
+    return RawTable(str(path), frame, names)
+
+
+def _read_csv(path: Path, wanted: Collection[str] | None) -> RawTable:
+    names = csv_header(path)
+    require_even_rows(path, len(names))
+    columns = [name for name in names if wanted is None or name in wanted]
+    frame = pl.read_csv(path, columns=columns or [names[0]], infer_schema=False, glob=False)
+    return RawTable(str(path), frame, names)
+
+
+def _iso_times(values: pl.Series) -> pl.Series:
+    # a year in front keeps 01/02/2026 out, whose day and month nobody can tell apart
+    dated = values.set(~values.str.contains(r"^\d{4}-\d{2}-\d{2}").fill_null(False), None)
+    if dated.null_count() == len(dated):
+        return dated.cast(pl.Datetime("us"))
+    return dated.str.to_datetime(time_unit="us", time_zone="UTC", strict=False)

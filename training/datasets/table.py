@@ -1,0 +1,75 @@
+"""Source `table`: your own interactions, users and items in CSV or Parquet, read by your own schema."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from contract.errors import DataError
+from contract.files import whole_file
+from contract.schema import Schema, Side
+from training.datasets.raw import SUFFIXES, Raw, RawTable, read_table
+from training.datasets.schema_file import read_schema_file, write_schema_file
+
+SCHEMA = "schema.yaml"
+
+
+def read_tables(
+    folder: Path | None,
+    interactions: Path | None = None,
+    users: Path | None = None,
+    items: Path | None = None,
+    schema: Path | None = None,
+) -> Raw:
+    """Read interactions.*, users.*, items.* and schema.yaml of a folder; a file given by name goes before them."""
+    interactions = interactions or _find(folder, "interactions")
+    users, items = users or _find(folder, "users"), items or _find(folder, "items")
+    if interactions is None:
+        where = f"{folder}: no interactions.csv or interactions.parquet" if folder else "no interactions"
+        raise DataError(f"{where}; give --raw DIR, or --interactions FILE")
+    if schema is None and folder is None:
+        raise DataError("no schema; give --schema FILE, which `python -m training schema` drafts")
+    known = read_schema_file(schema or (folder or Path()) / SCHEMA)
+    wanted = set(_columns(known))
+    return Raw(
+        "table",
+        known,
+        read_table(interactions, wanted),
+        _side_table(users, known, Side.USER, known.user_key),
+        _side_table(items, known, Side.ITEM, known.item_key),
+    )
+
+
+def _columns(schema: Schema) -> Iterable[str]:
+    """Every raw column that the interactions may hold."""
+    yield from (name for name in (schema.user_key, schema.item_key, schema.time) if name)
+    yield from (field.source for field in schema.fields)
+    for task in schema.tasks:
+        yield from (task.label, f"truth:{task.name}")
+
+
+def _side_table(path: Path | None, schema: Schema, side: Side, key: str | None) -> RawTable | None:
+    if path is None:
+        return None
+    if key is None:
+        raise DataError(f"{path}: the schema has no {side}_key to join it by; name its id column, or leave it out")
+    return read_table(path, {key, *(field.source for field in schema.on(side))})
+
+
+def _find(folder: Path | None, stem: str) -> Path | None:
+    if folder is None:
+        return None
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder")
+    found = [path for suffix in SUFFIXES if (path := folder / f"{stem}{suffix}").is_file()]
+    if len(found) > 1:
+        raise DataError(f"{folder}: both {found[0].name} and {found[1].name}; remove one, or name it by --{stem}")
+    return found[0] if found else None
+
+
+def write_tables(raw: Raw, folder: Path) -> None:
+    """Write raw tables as CSV files with their schema.yaml, so that `table` can read them back."""
+    tables = {"interactions": raw.interactions, "users": raw.users, "items": raw.items}
+    for stem, table in tables.items():
+        if table is not None:
+            with whole_file(folder / f"{stem}.csv") as temporary:
+                table.frame.write_csv(temporary)
+    write_schema_file(folder / SCHEMA, raw.schema)
