@@ -1,6 +1,5 @@
 """Raw values of one field → ids or numbers: the one place where prepare and the service turn values into rows."""
 
-import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -43,7 +42,7 @@ def _codes(field: Field, dictionaries: Mapping[str, Dictionary], values: Sequenc
 def _number(field: Field, value: Raw) -> float:
     if value is None:
         return 0.0
-    if not isinstance(value, int | float) or not math.isfinite(value) or abs(value) > _LARGEST:
+    if not isinstance(value, int | float) or not abs(value) <= _LARGEST:
         raise ValueError(f"field '{field.name}' takes a finite number, not {_shown(value)}")
     return float(value)
 
@@ -57,7 +56,7 @@ def _scalar(field: Field, value: Raw) -> Value:
 def _list(field: Field, value: Raw) -> list[Value]:
     if value is None or isinstance(value, str | int | float):
         value = [] if value is None else str(value).split(field.separator)
-    if any(not isinstance(v, str | int | float | None) for v in value):
+    if isinstance(value, Mapping) or any(not isinstance(v, str | int | float | None) for v in value):
         raise ValueError(f"field '{field.name}' takes a list of values, not {_shown(value)}")
     return list(value[: field.slots])
 
