@@ -63,7 +63,7 @@ def _read(args: argparse.Namespace) -> Raw:
 
 def _add_table(sources: "Parsers[argparse.ArgumentParser]") -> None:
     table = sources.add_parser("table", help="your own CSV or Parquet files and a YAML schema")
-    table.add_argument("--raw", type=Path, help="folder with interactions.*, users.*, items.* and schema.yaml")
+    table.add_argument("--raw", type=Path, help="folder with interactions.*, users.*, items.*, schema.yaml, or a file")
     table.add_argument("--interactions", type=Path, metavar="FILE", help="CSV or Parquet, a row an impression")
     table.add_argument("--users", type=Path, metavar="FILE", help="a row a user")
     table.add_argument("--items", type=Path, metavar="FILE", help="a row an item")

@@ -19,7 +19,13 @@ def read_tables(
     items: Path | None = None,
     schema: Path | None = None,
 ) -> Raw:
-    """Read interactions.*, users.*, items.* and schema.yaml of a folder; a file given by name goes before them."""
+    """Read interactions.*, users.*, items.* and schema.yaml of a folder; a file given by name goes before them.
+
+    `folder` may also be the interactions file itself, with a schema.yaml beside it.
+    """
+    if folder is not None and folder.is_file():
+        folder, interactions = None, interactions or folder
+        schema = schema or interactions.parent / SCHEMA
     interactions = interactions or _find(folder, "interactions")
     users, items = users or _find(folder, "users"), items or _find(folder, "items")
     if interactions is None:
