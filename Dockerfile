@@ -34,8 +34,10 @@ RUN pip --python /opt/venv/bin/python install -c constraints.txt . polars redis 
 
 
 FROM ${PYTHON} AS runtime
+# ONNX Runtime would otherwise keep an event store in HOME and send from it
 ENV PATH=/opt/venv/bin:${PATH} \
     HOME=/tmp \
+    ORT_DISABLE_TELEMETRY=1 \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1
 WORKDIR /app
