@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, NotRequired, Self
 
-from pydantic import BaseModel, ConfigDict, FailFast, Field, GetCoreSchemaHandler, StrictInt, StrictStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, StrictInt, StrictStr, model_validator
 from pydantic.config import JsonDict
 from pydantic_core import CoreSchema, core_schema
 from typing_extensions import TypedDict
@@ -61,8 +61,8 @@ class ScoreRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": REQUEST_EXAMPLE})
 
     user: User = User()
-    items: Annotated[list[Candidate], FailFast()] | None = Field(default=None, min_length=1)
-    item_ids: Annotated[list[Id], FailFast()] | None = Field(default=None, min_length=1)
+    items: list[Candidate] | None = Field(default=None, min_length=1, fail_fast=True)
+    item_ids: list[Id] | None = Field(default=None, min_length=1, fail_fast=True)
     context: Features = Field(default={}, description="context-side fields")
     request_id: str | None = Field(default=None, pattern=r"^[\x21-\x7e]{1,128}$", description="echoed; made if absent")
     arm: str | None = Field(default=None, description="a forced arm, where the service allows it")

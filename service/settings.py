@@ -51,8 +51,9 @@ def read_settings() -> Settings:
         upper = name.upper()
         others = _NOT_OURS.fullmatch(upper) or value.startswith(_LINK)
         if upper.startswith(PREFIX) and upper not in known and not others:
-            close = difflib.get_close_matches(upper, known, n=1, cutoff=0.5)
-            hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(sorted(known))}"
+            names = [name.removeprefix(PREFIX) for name in known]
+            close = difflib.get_close_matches(upper.removeprefix(PREFIX), names, n=1)
+            hint = f"did you mean {PREFIX}{close[0]}?" if close else f"known: {', '.join(sorted(known))}"
             raise ConfigError(f"{name}: unknown variable; {hint}")
     try:
         return Settings()

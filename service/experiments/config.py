@@ -78,7 +78,9 @@ def read_experiments(path: Path) -> Source:
     try:
         config = Experiments.model_validate(content)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
+        errors = error.errors(include_url=False)
+        # a misspelt key is also a missing one: the unknown one says it better
+        first = next((each for each in errors if each["type"] == "extra_forbidden"), errors[0])
         message = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
         name = ".".join(map(str, first["loc"])) or "the file"
         raise ConfigError(f"{path}:{_line(lines, first['loc'])}: {name}: {message}") from None

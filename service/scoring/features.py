@@ -123,7 +123,8 @@ class Encoder:
             return field
         if field is not None:
             home = {Side.USER: "user.features", Side.CONTEXT: "context"}.get(field.side, "items[].features")
-            raise ServiceProblem(INVALID_FEATURE, f"{where}.{name}: a {field.side} field; send it in {home}")
+            article = "an" if field.side is Side.ITEM else "a"
+            raise ServiceProblem(INVALID_FEATURE, f"{where}.{name}: {article} {field.side} field; send it in {home}")
         known = [field.name for field in self.schema.on(*sides)]
         more = f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
         raise ServiceProblem(

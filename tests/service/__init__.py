@@ -1,0 +1,1 @@
+"""Tests of the service, against a real Redis, real ONNX Runtime and real files."""

@@ -1,0 +1,180 @@
+"""Tiny real bundles: a schema with every side and kind, and a graph in which every input moves every score."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+
+from contract.bundle import INPUTS, Arrays, Manifest, new_bundle, write_golden
+from contract.dictionary import Dictionary
+from contract.encoding import encode_field
+from contract.schema import Field, Schema, Side, Task, dense_columns, slot_columns
+
+TABLE = 64  # rows of the one embedding table; ids at or above map to 0
+Scores = dict[str, NDArray[np.float32]]
+
+FIELDS = (
+    Field(name="gender", side=Side.USER, size=3),
+    Field(name="age", side=Side.USER, kind="numeric", default=0.3),
+    Field(name="history", side=Side.USER, kind="multi", max_length=3, size=6),
+    Field(name="scene", side=Side.CONTEXT, default="home", size=4),
+    Field(name="hour", side=Side.CONTEXT, kind="numeric"),
+    Field(name="category", side=Side.ITEM, size=6),
+    Field(name="price", side=Side.ITEM, kind="numeric"),
+    Field(name="brand", side=Side.ITEM, encoding="hash", buckets=50, size=51),
+    Field(name="affinity", side=Side.CROSS, kind="numeric"),
+)
+TASKS = (Task(name="ctr", label="click"), Task(name="ctcvr", label="conversion"))
+SCHEMA = Schema(user_key="user_id", item_key="item_id", fields=FIELDS, tasks=TASKS)
+VALUES = {"gender": "fm", "history": "abcde", "scene": ("home", "search", "cart"), "category": "vwxyz"}
+
+
+def dictionaries(schema: Schema = SCHEMA) -> dict[str, Dictionary]:
+    """Dictionaries of the fields that need one."""
+    needed = [field.name for field in schema.fields if field.slots and field.buckets is None]
+    return {name: Dictionary.build(dict.fromkeys(VALUES[name], 1)) for name in needed}
+
+
+class Graph:
+    """`sigmoid` of a sum over embedded ids and weighted numbers, in ONNX and in numpy; a seed makes a model."""
+
+    def __init__(self, schema: Schema, seed: int) -> None:
+        draw = np.random.default_rng(seed)
+        self.schema = schema
+        self.tables = {task.name: draw.normal(size=TABLE).astype(np.float32) for task in schema.tasks}
+        self.weights: dict[tuple[str, str], NDArray[np.float32]] = {}
+        for side, fields in (("request", schema.request_fields), ("item", schema.item_fields)):
+            slots, numerics = sum(field.slots for field in fields), len(dense_columns(fields))
+            for task in schema.tasks:
+                self.weights[task.name, f"{side}_ids"] = draw.normal(size=(slots, 1)).astype(np.float32)
+                self.weights[task.name, f"{side}_dense"] = draw.normal(size=(numerics, 1)).astype(np.float32)
+
+    def scores(self, inputs: Mapping[str, NDArray[Any]]) -> Scores:
+        """What the graph must answer, in float64."""
+
+        def part(task: str, side: str) -> NDArray[np.float64]:
+            ids = inputs[f"{side}_ids"]
+            embedded = self.tables[task].astype(np.float64)[np.where(ids < TABLE, ids, 0)]
+            dense = inputs[f"{side}_dense"].astype(np.float64)
+            total = embedded @ self.weights[task, f"{side}_ids"] + dense @ self.weights[task, f"{side}_dense"]
+            return np.asarray(total[:, 0])
+
+        def score(task: str) -> NDArray[np.float32]:
+            logit = part(task, "request")[inputs["request_of_item"]] + part(task, "item")
+            return np.asarray(1 / (1 + np.exp(-logit)), np.float32)
+
+        return {task.name: score(task.name) for task in self.schema.tasks}
+
+    def write(self, path: Path, owner_type: int = TensorProto.INT32) -> None:
+        """Write the ONNX file."""
+        nodes: list[Any] = []
+        constants: dict[str, NDArray[Any]] = {
+            "zero": np.array(0, np.int32),
+            "end": np.array(TABLE, np.int32),
+            "one": np.array([1], np.int64),
+        }
+        for task in (task.name for task in self.schema.tasks):
+            constants[f"{task}_table"] = self.tables[task]
+            for side in ("request", "item"):
+                for kind in ("ids", "dense"):
+                    constants[f"{task}_{side}_{kind}_w"] = self.weights[task, f"{side}_{kind}"]
+                nodes += self._side(task, side)
+            nodes += [
+                helper.make_node("Gather", [f"{task}_request", "request_of_item"], [f"{task}_gathered"], axis=0),
+                helper.make_node("Add", [f"{task}_gathered", f"{task}_item"], [f"{task}_logit"]),
+                helper.make_node("Sigmoid", [f"{task}_logit"], [f"{task}_column"]),
+                helper.make_node("Squeeze", [f"{task}_column", "one"], [task]),
+            ]
+        types = {"request_of_item": owner_type, "request_dense": TensorProto.FLOAT, "item_dense": TensorProto.FLOAT}
+        shapes = {name: [name[0], None] for name in INPUTS} | {"request_of_item": ["i"]}
+        graph = helper.make_graph(
+            nodes,
+            "tiny",
+            [helper.make_tensor_value_info(n, types.get(n, TensorProto.INT32), shapes[n]) for n in INPUTS],
+            [helper.make_tensor_value_info(task.name, TensorProto.FLOAT, ["i"]) for task in self.schema.tasks],
+            [onnx.numpy_helper.from_array(value, name) for name, value in constants.items()],
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+        onnx.checker.check_model(model)
+        onnx.save(model, path)
+
+    def _side(self, task: str, side: str) -> list[Any]:
+        prefix = f"{task}_{side}"
+        return [
+            helper.make_node("Less", [f"{side}_ids", "end"], [f"{prefix}_known"]),
+            helper.make_node("Where", [f"{prefix}_known", f"{side}_ids", "zero"], [f"{prefix}_safe"]),
+            helper.make_node("Gather", [f"{task}_table", f"{prefix}_safe"], [f"{prefix}_embedded"], axis=0),
+            helper.make_node("MatMul", [f"{prefix}_embedded", f"{prefix}_ids_w"], [f"{prefix}_from_ids"]),
+            helper.make_node("MatMul", [f"{side}_dense", f"{prefix}_dense_w"], [f"{prefix}_from_dense"]),
+            helper.make_node("Add", [f"{prefix}_from_ids", f"{prefix}_from_dense"], [prefix]),
+        ]
+
+
+def draw_inputs(schema: Schema, requests: int, candidates: int, seed: int = 0) -> Arrays:
+    """Graph inputs with ids inside and outside the table."""
+    draw = np.random.default_rng(seed)
+
+    def side(fields: tuple[Field, ...], rows: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        ids = draw.integers(0, TABLE + 9, (rows, sum(field.slots for field in fields))).astype(np.int32)
+        return ids, draw.normal(size=(rows, len(dense_columns(fields)))).astype(np.float32)
+
+    owner = np.sort(draw.integers(0, requests, candidates)).astype(np.int32)
+    arrays = (*side(schema.request_fields, requests), *side(schema.item_fields, candidates), owner)
+    return dict(zip(INPUTS, arrays, strict=True))
+
+
+def write_tiny_bundle(
+    root: Path,
+    model: str,
+    seed: int,
+    *,
+    version: str = "v1",
+    schema: Schema = SCHEMA,
+    owner_type: int = TensorProto.INT32,
+    golden_shift: float = 0.0,
+) -> Graph:
+    """Write `root/model/version`; `golden_shift` spoils the golden scores."""
+    graph = Graph(schema, seed)
+    sizes = {name: dictionary.size for name, dictionary in dictionaries(schema).items()}
+    manifest = Manifest(
+        model=model, version=version, tasks=tuple(task.name for task in schema.tasks), fingerprint=schema.fingerprint(),
+        dictionary_sizes=sizes, opset=20, source_commit="unknown", dataset="tiny", rows=1,
+        metrics={"ctr": {"auc": 0.5}},        recipe={}, parity=0.0, created="2026-01-01T00:00:00+00:00", files={},
+    )  # fmt: skip
+    with new_bundle(root, manifest) as folder:
+        graph.write(folder / "model.onnx", owner_type)
+        schema.save(folder / "schema.json")
+        for name, dictionary in dictionaries(schema).items():
+            (folder / "dictionaries").mkdir(exist_ok=True)
+            dictionary.save(folder / "dictionaries" / f"{name}.npz")
+        inputs = draw_inputs(schema, 3, 20)
+        scores = {task: column + np.float32(golden_shift) for task, column in graph.scores(inputs).items()}
+        write_golden(folder, inputs, scores)
+    return graph
+
+
+def encode(schema: Schema, sides: tuple[Side, ...], rows: list[dict[str, Any]]) -> tuple[Any, Any]:
+    """Raw feature rows as matrices of ids and of numbers, column by column."""
+    fields = schema.on(*sides)
+    ids = np.zeros((len(rows), sum(field.slots for field in fields)), np.int32)
+    dense = np.zeros((len(rows), len(dense_columns(fields))), np.float32)
+    places: dict[str, Any] = {**slot_columns(fields), **dense_columns(fields)}
+    for field in fields:
+        values = encode_field(field, dictionaries(schema), [row.get(field.name) for row in rows])
+        (ids if field.slots else dense)[:, places[field.name]] = values
+    return ids, dense
+
+
+def expected(
+    graph: Graph, user: dict[str, Any], context: dict[str, Any], items: list[dict[str, Any]]
+) -> dict[str, NDArray[np.float32]]:
+    """Scores of one request from raw features, no service involved; ctr, ctcvr and the composed cvr."""
+    request = encode(graph.schema, (Side.USER, Side.CONTEXT), [user | context])
+    item = encode(graph.schema, (Side.ITEM, Side.CROSS), items)
+    owner = np.zeros(len(items), np.int32)
+    scores = graph.scores(dict(zip(INPUTS, (*request, *item, owner), strict=True)))
+    return {**scores, "cvr": np.minimum(scores["ctcvr"] / scores["ctr"], 1)}
