@@ -76,5 +76,14 @@ loadtest: $(READY)
 bench: $(READY) $(MODELS:%=bundles/%/.exported)
 	@$(PY) -m loadtest.bench $(ARGS)
 
+# small models and tables for `docker compose up`, made by the same commands as everybody's
+demo: $(READY)
+	@$(PY) -m training prepare synthetic --rows 60000 --users 2000 --items 500 --seed 1 --out .run/demo/data
+	@rm -rf .run/demo/bundles deploy/demo
+	@for model in $(MODELS); do \
+	  $(PY) -m training train --data .run/demo/data --model $$model --seed $(SEED) --out .run/demo/runs/$$model && \
+	  $(PY) -m export model --run .run/demo/runs/$$model --out .run/demo/bundles || exit 1; done
+	@mkdir -p deploy/demo && cp -r .run/demo/bundles .run/demo/data deploy/demo && rm -r deploy/demo/data/interactions
+
 clean:
 	rm -rf .run bundles build twinscore.egg-info

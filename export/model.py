@@ -2,21 +2,21 @@
 
 import subprocess
 import tempfile
+import warnings
 from datetime import UTC, datetime
 from pathlib import Path
 from shutil import copy, copytree
 
-import numpy as np
 import onnx
 import torch
 from rich.console import Console
-from training.checkpoint import Checkpoint, load_checkpoint
-from training.models.ranker import Ranker
 
 from contract.bundle import INPUTS, Arrays, Manifest, new_bundle, read_dictionaries, write_golden
 from contract.files import sha256
 from contract.schema import Schema
 from export.parity import draw_inputs, torch_scores, verify
+from training.checkpoint import Checkpoint, load_checkpoint
+from training.models.ranker import Ranker
 
 OPSET = 20
 GOLDEN_REQUESTS, GOLDEN_ITEMS = 4, 64
@@ -49,16 +49,18 @@ def export_graph(model: Ranker, schema: Schema, path: Path) -> None:
     rows = {"request_ids": requests, "request_dense": requests}
     # 0 and 1 are special to the tracer, so the example has neither
     example = draw_inputs(schema, requests=3, items=7, seed=0)
-    program = torch.onnx.export(
-        model,
-        tuple(torch.from_numpy(example[name]) for name in INPUTS),
-        input_names=list(INPUTS),
-        output_names=[task.name for task in schema.tasks],
-        dynamic_shapes=tuple({0: rows.get(name, items)} for name in INPUTS),
-        opset_version=OPSET,
-        dynamo=True,
-        verbose=False,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's remarks on how it names axes; `verify` is the check
+        program = torch.onnx.export(
+            model,
+            tuple(torch.from_numpy(example[name]) for name in INPUTS),
+            input_names=list(INPUTS),
+            output_names=[task.name for task in schema.tasks],
+            dynamic_shapes=tuple({0: rows.get(name, items)} for name in INPUTS),
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
     assert program is not None  # it is None only for dynamo=False
     program.save(str(path), external_data=False)
 
@@ -66,10 +68,9 @@ def export_graph(model: Ranker, schema: Schema, path: Path) -> None:
 def golden_inputs(checkpoint: Checkpoint) -> Arrays:
     """Graph inputs: real validation rows in the first half of the items, drawn ids in the second."""
     inputs = draw_inputs(checkpoint.schema, GOLDEN_REQUESTS, GOLDEN_ITEMS, seed=7)
-    with np.load(checkpoint.path / "sample.npz", allow_pickle=False) as sample:
-        for name in INPUTS[:-1]:
-            rows = sample[name][: len(inputs[name]) // 2]
-            inputs[name][: len(rows)] = rows
+    for name, rows in checkpoint.sample().items():
+        chosen = rows[: len(inputs[name]) // 2]
+        inputs[name][: len(chosen)] = chosen
     return inputs
 
 
@@ -85,10 +86,10 @@ def _manifest(checkpoint: Checkpoint, graph: Path, parity: float) -> Manifest:
         dictionary_sizes={name: dictionary.size for name, dictionary in dictionaries.items()},
         opset=OPSET,
         source_commit=_commit(),
-        dataset=config.dataset,
-        rows=config.rows,
-        metrics=checkpoint.metrics["validation"],
-        recipe=config.recipe.model_dump(),
+        dataset=config.source,
+        rows=config.rows["train"],
+        metrics={task: dict(of_task) for task, of_task in checkpoint.metrics["validation"].items()},
+        recipe=config.recipe,
         parity=parity,
         created=now.isoformat(timespec="seconds"),
     )

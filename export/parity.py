@@ -8,11 +8,11 @@ import numpy as np
 import onnxruntime
 import torch
 from numpy.typing import NDArray
-from training.models.ranker import Ranker
 
 from contract.bundle import INPUTS, TOLERANCE, Arrays
 from contract.errors import BundleError
 from contract.schema import Field, Kind, Schema
+from training.models.ranker import Ranker
 
 ITEM_COUNTS = (1, 2, 7, 64, 1000)
 REQUEST_COUNTS = (1, 3)
