@@ -9,7 +9,9 @@ from threading import Thread
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper
 from redis import Redis
 
 from contract.bundle import Manifest, new_bundle
@@ -74,6 +76,25 @@ def make_dictionaries() -> dict[str, Dictionary]:
     return {name: Dictionary.build({value: 9 - i for i, value in enumerate(known)}) for name, known in values.items()}
 
 
+def _write_graph(path: Path) -> None:
+    """ctr is the sigmoid of the price, cvr that of the first id of the request: enough to see which rows came in."""
+    kinds = {"ids": TensorProto.INT32, "dense": TensorProto.FLOAT}
+    names = [(f"{side}_{kind}", kinds[kind], (side[0], None)) for side in ("request", "item") for kind in kinds]
+    inputs = [helper.make_tensor_value_info(name, kind, list(shape)) for name, kind, shape in names]
+    inputs.append(helper.make_tensor_value_info("request_of_item", TensorProto.INT32, ["i"]))
+    nodes = [
+        helper.make_node("Gather", ["item_dense", "first"], ["price"], axis=1),
+        helper.make_node("Sigmoid", ["price"], ["ctr"]),
+        helper.make_node("Gather", ["request_ids", "first"], ["gender"], axis=1),
+        helper.make_node("Gather", ["gender", "request_of_item"], ["gender_of_item"]),
+        helper.make_node("Cast", ["gender_of_item"], ["logit"], to=TensorProto.FLOAT),
+        helper.make_node("Sigmoid", ["logit"], ["cvr"]),
+    ]
+    outputs = [helper.make_tensor_value_info(task, TensorProto.FLOAT, ["i"]) for task in ("ctr", "cvr")]
+    graph = helper.make_graph(nodes, "tiny", inputs, outputs, [helper.make_tensor("first", TensorProto.INT64, [], [0])])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
+
+
 def _write_bundle(root: Path, schema: Schema, dictionaries: dict[str, Dictionary]) -> None:
     manifest = Manifest(
         model="ple",
@@ -92,6 +113,7 @@ def _write_bundle(root: Path, schema: Schema, dictionaries: dict[str, Dictionary
     )
     with new_bundle(root, manifest) as folder:
         schema.save(folder / "schema.json")
+        _write_graph(folder / "model.onnx")
         (folder / "dictionaries").mkdir()
         for name, dictionary in dictionaries.items():
             dictionary.save(folder / "dictionaries" / f"{name}.npz")
@@ -101,7 +123,8 @@ def _load_rows(url: str, schema: Schema, dictionaries: dict[str, Dictionary]) ->
     redis, fingerprint = Redis.from_url(url), schema.fingerprint()
     for side, kind, count in ((Side.USER, "u", USERS), (Side.ITEM, "i", ITEMS)):
         shape = layout(schema, dictionaries, side)
-        ids, dense = np.ones((count, len(shape.default_ids)), np.int32), np.zeros((count, 1), np.float32)
+        ids = np.ones((count, len(shape.default_ids)), np.int32)
+        dense = np.linspace(0, 1, count, endpoint=False, dtype=np.float32)[:, None]
         for generation in ("new", "old"):  # what a replaced generation holds must not be asked for
             keys = [redis_key("twinscore", fingerprint, generation, kind, f"{generation}:{i}") for i in range(count)]
             redis.mset(dict(zip(keys, shape.encode(ids, dense), strict=True)))

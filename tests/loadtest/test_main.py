@@ -96,7 +96,7 @@ def test_interrupt_still_writes_the_report(service: Service, loaded: Loaded, tmp
 
 def test_locust_itself_runs_the_locustfile(service: Service, loaded: Loaded) -> None:
     where = ["--host", service.url, "--redis", loaded.redis, "--bundles", str(loaded.bundles)]
-    locust = [sys.executable, "-m", "locust", "-f", "loadtest/locustfile.py", "--headless", "-u", "1", "-t", "1s"]
+    locust = [sys.executable, "-m", "locust", "-f", "loadtest/locustfile.py", "--headless", "-u", "1", "-t", "2s"]
     finished = subprocess.run([*locust, *where], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert finished.returncode == 0, finished.stderr
     assert service.bodies
