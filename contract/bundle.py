@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,7 @@ from contract.schema import Encoding, Kind, Schema, Strict, read_schema
 INPUTS = ("request_ids", "request_dense", "item_ids", "item_dense", "request_of_item")
 TOLERANCE = 1e-5  # fp32, absolute, on probabilities and continuous outputs alike
 
-Arrays = dict[str, NDArray[np.generic]]
+Arrays = dict[str, NDArray[Any]]
 
 
 class Manifest(Strict):
@@ -90,9 +90,7 @@ def new_bundle(root: Path, manifest: Manifest) -> Iterator[Path]:
         write_text(folder / "manifest.json", complete.model_dump_json(indent=1) + "\n")
 
 
-def write_golden(
-    folder: Path, inputs: Mapping[str, NDArray[np.generic]], scores: Mapping[str, NDArray[np.generic]]
-) -> None:
+def write_golden(folder: Path, inputs: Mapping[str, NDArray[Any]], scores: Mapping[str, NDArray[Any]]) -> None:
     """Write `golden.npz` into a bundle folder that is being filled."""
     cases = {name: inputs[name] for name in INPUTS} | {f"score:{task}": score for task, score in scores.items()}
     with (folder / "golden.npz").open("wb") as stream:

@@ -1,0 +1,104 @@
+"""Checkpoint to bundle: parity for every shape of schema, and a refusal where the graph computes something else."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import numpy_helper
+
+from contract.bundle import TOLERANCE, read_bundle
+from contract.errors import BundleError
+from contract.schema import Field, Schema, Side
+from export.model import export_graph, export_model
+from export.parity import cpu_session, draw_inputs, onnx_scores, verify
+from tests.training import tiny
+from training.checkpoint import describe, save_checkpoint
+from training.config import read_recipe
+from training.datasets.prepared import Prepared
+from training.models import build_model
+from training.models.ranker import Ranker
+
+SMALL = ["model.embedding=4", "model.tower=[8]"]
+SMALLER = {
+    "ple": [*SMALL, "model.expert_layers=[8]"],
+    "dtn": [*SMALL, "model.width=8", "model.memonet.code_book=50", "model.gated_cross.rank=4"],
+}
+
+
+def fields(*sides: Side) -> Sequence[Field]:
+    return [field for field in tiny.FIELDS if field.side in sides]
+
+
+SCHEMAS = {
+    "one task, numbers on one side only": tiny.schema([f for f in tiny.FIELDS if f.name != "price"], [tiny.CLICK]),
+    "no item fields": tiny.schema(fields(Side.USER, Side.CONTEXT)),
+    "no request fields": tiny.schema(fields(Side.ITEM, Side.CROSS)),
+}
+
+
+def untrained(name: str, schema: Schema) -> Ranker:
+    torch.manual_seed(1)
+    return build_model(name, schema, read_recipe(name, None, SMALLER[name]).model)
+
+
+def run_folder(folder: Path, name: str) -> Path:
+    data = Prepared.open(tiny.prepare(folder / "data", tiny.schema()))
+    recipe = read_recipe(name, None, SMALLER[name])
+    config = describe(name, recipe, 0, "cpu", data, steps=1, interrupted=False)
+    weights = untrained(name, data.schema).state_dict()
+    metrics = {split: {t.name: {"auc": 0.5} for t in data.schema.tasks} for split in ("validation", "test")}
+    save_checkpoint(folder / "run", weights, config, data, data.matrices("validation"), metrics)  # type: ignore[arg-type]
+    return folder / "run"
+
+
+@pytest.mark.parametrize("name", ["ple", "dtn"])
+def test_the_bundle_says_what_it_is_and_gives_its_golden_scores(name: str, tmp_path: Path) -> None:
+    bundle = read_bundle(export_model(run_folder(tmp_path, name), tmp_path / "bundles"))
+    inputs, expected = bundle.golden()
+    scores = onnx_scores(cpu_session(bundle.model_path), inputs)
+    assert bundle.manifest.model == name
+    assert bundle.manifest.tasks == ("ctr", "cvr") == tuple(scores)
+    assert bundle.manifest.dictionary_sizes["user"] == 21
+    assert bundle.manifest.parity <= TOLERANCE
+    for task, wanted in expected.items():
+        assert np.ptp(wanted) > 1e-4  # cases that all score alike would prove nothing
+        np.testing.assert_allclose(scores[task], wanted, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("schema", SCHEMAS.values(), ids=SCHEMAS.keys())
+@pytest.mark.parametrize("name", ["ple", "dtn"])
+def test_every_shape_of_schema_exports(name: str, schema: Schema, tmp_path: Path) -> None:
+    model = untrained(name, schema)
+    export_graph(model, schema, tmp_path / "model.onnx")
+    assert verify(model, schema, tmp_path / "model.onnx") <= TOLERANCE
+
+
+def test_a_graph_that_computes_something_else_is_refused(tmp_path: Path) -> None:
+    schema, graph = tiny.schema(), tmp_path / "model.onnx"
+    model = untrained("ple", schema)
+    export_graph(model, schema, graph)
+    content = onnx.load(graph)
+    bias = next(weight for weight in content.graph.initializer if weight.name.endswith("towers.1.head.bias"))
+    bias.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(bias) + np.float32(1e-3), bias.name))
+    onnx.save(content, graph)
+    with pytest.raises(BundleError, match=r"task 'cvr' differs from PyTorch by .* no bundle was written"):
+        verify(model, schema, graph)
+
+
+def test_a_refusal_leaves_no_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("export.parity.TOLERANCE", -1.0)
+    with pytest.raises(BundleError, match="no bundle was written"):
+        export_model(run_folder(tmp_path, "ple"), tmp_path / "bundles")
+    assert not (tmp_path / "bundles").exists()
+
+
+def test_drawn_inputs_hold_what_parity_must_cover() -> None:
+    ids = draw_inputs(tiny.schema(), requests=3, items=1000, seed=0)["item_ids"][:, 0]
+    size = next(field.size for field in tiny.FIELDS if field.name == "item")
+    assert (ids == 0).any()
+    assert (ids >= size).any()
+    assert (ids < 0).any()
+    assert ((ids > 0) & (ids < size)).sum() > 500
