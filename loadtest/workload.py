@@ -37,22 +37,27 @@ class Candidates:
 def parse_candidates(text: str) -> Candidates:
     """`200`, `100:0.3,200:0.5,1000:0.2` (count:weight) or `lognormal:MEDIAN:SIGMA`; ConfigError for anything else."""
     try:
-        if text.startswith("lognormal:"):
-            median, sigma = (float(part) for part in text.removeprefix("lognormal:").split(":"))
-            parsed = Candidates((median,), sigma=sigma)
-        else:
-            pairs = [part.partition(":") for part in text.split(",")]
-            counts = tuple(float(int(count)) for count, _, _ in pairs)
-            shares = np.array([float(weight) if colon else 1.0 for _, colon, weight in pairs])
-            if not (np.isfinite(shares) & (shares > 0)).all():
-                raise ValueError("weights must be above 0")
-            parsed = Candidates(counts, tuple((shares / shares.sum()).tolist()))
-        if not all(1 <= count <= MOST_CANDIDATES for count in parsed.counts) or not 0 <= parsed.sigma < 10:
-            raise ValueError(f"counts must be in 1..{MOST_CANDIDATES}")
-    except ValueError as error:
-        forms = "200, 100:0.3,200:0.5,1000:0.2 or lognormal:200:0.5"
-        raise ConfigError(f"--candidates {text}: {error}; write {forms}") from None
+        parsed = _lognormal(text) if text.startswith("lognormal:") else _weighted(text)
+    except ValueError:
+        forms = "200, 100:0.3,200:0.5,1000:0.2 (count:weight) or lognormal:200:0.5 (median, sigma)"
+        raise ConfigError(f"--candidates {text}: write {forms}") from None
+    if not all(1 <= count <= MOST_CANDIDATES for count in parsed.counts):
+        raise ConfigError(f"--candidates {text}: counts must be between 1 and {MOST_CANDIDATES}")
+    if not all(0 < weight <= 1 for weight in parsed.weights) or not 0 <= parsed.sigma <= 10:
+        raise ConfigError(f"--candidates {text}: weights must be above 0, sigma between 0 and 10")
     return parsed
+
+
+def _lognormal(text: str) -> Candidates:
+    median, sigma = (float(part) for part in text.removeprefix("lognormal:").split(":"))
+    return Candidates((median,), sigma=sigma)
+
+
+def _weighted(text: str) -> Candidates:
+    pairs = [part.partition(":") for part in text.split(",")]
+    weights = [float(weight) if colon else 1.0 for _, colon, weight in pairs]
+    total = sum(weights) or 1.0
+    return Candidates(tuple(float(int(count)) for count, _, _ in pairs), tuple(weight / total for weight in weights))
 
 
 @dataclass(frozen=True)

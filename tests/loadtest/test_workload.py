@@ -29,7 +29,22 @@ def test_lognormal_counts_are_clipped() -> None:
     assert abs(np.median(drawn) - 200) < 25
 
 
-@pytest.mark.parametrize("text", ["", "0", "1001", "x", "100:0", "100:-1,200:2", "100:nan", "lognormal:200", "20.5"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "0",
+        "1001",
+        "x",
+        "100:0",
+        "100:-1,200:2",
+        "100:nan",
+        "100:inf,1:1",
+        "lognormal:200",
+        "lognormal:nan:1",
+        "20.5",
+    ],
+)
 def test_bad_candidates_name_the_argument(text: str) -> None:
     with pytest.raises(ConfigError, match="--candidates"):
         parse_candidates(text)
