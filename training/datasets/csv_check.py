@@ -37,13 +37,16 @@ def require_even_rows(path: Path, cells: int) -> None:
     with _opened(path) as stream:
         while block := stream.read(_BLOCK):
             data = np.frombuffer(block, np.uint8)
-            inside = (quotes + np.cumsum(data == _QUOTE)) % 2 == 1
-            ends = np.flatnonzero((data == _NEWLINE) & ~inside)
-            commas = np.cumsum((data == _COMMA) & ~inside)
-            if (np.diff(commas[ends], prepend=-open_commas) != cells - 1).any():
+            marks = data[(data == _COMMA) | (data == _NEWLINE) | (data == _QUOTE)]
+            is_quote = marks == _QUOTE
+            inside = (quotes + np.cumsum(is_quote)) % 2 == 1
+            quotes += int(is_quote.sum())
+            marks = marks[~is_quote & ~inside]
+            ends = np.flatnonzero(marks == _NEWLINE)
+            if (np.diff(ends, prepend=-1 - open_commas) != cells).any():
                 raise _uneven(path, cells)
-            open_commas = int(commas[-1] - commas[ends[-1]]) if len(ends) else open_commas + int(commas[-1])
-            quotes, last = quotes + int((data == _QUOTE).sum()), int(data[-1])
+            open_commas = len(marks) - 1 - int(ends[-1]) if len(ends) else open_commas + len(marks)
+            last = int(data[-1])
     if quotes % 2 or (last != _NEWLINE and open_commas != cells - 1):
         raise _uneven(path, cells)
 

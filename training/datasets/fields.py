@@ -111,6 +111,9 @@ def _side(facts: Facts, groups: dict[str, Codes]) -> tuple[Side, str]:
     if plain(facts.name) in CROSS:
         return Side.CROSS, "by its name one value a candidate"
     votes = {group: agreement(facts.codes, codes) for group, codes in groups.items()}
+    if "user" in votes and "request" in groups:  # rows of one request agree on a user's value for another reason
+        first = np.unique(groups["request"], return_index=True)[1]
+        votes["user"] = (agreement(facts.codes[first], groups["user"][first])[0], votes["user"][1])
     exact = {side: agree for side, (agree, not_) in votes.items() if side != "request" and agree >= ENOUGH and not not_}
     if exact:
         side = max(exact, key=lambda side: exact[side])
@@ -140,7 +143,7 @@ def _left_out(facts: Facts, columns: Columns) -> str | None:
         return "one value only" if distinct else "no values"
     if facts.column.values.dtype.is_temporal() or (facts.numbers is None and facts.is_time):
         return "a time; derive hour, weekday or age from it"
-    if name in NOT_A_FEATURE or name.startswith("unnamed") or (not name and facts.numbers is not None):
+    if name in NOT_A_FEATURE or name.startswith("unnamed") or not facts.name.strip():
         return "counts or names rows"
     if facts.is_free_text:
         return "free text"

@@ -9,6 +9,7 @@ positions are mostly absent; but each row knows the user's affinity with every i
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import polars as pl
@@ -18,6 +19,7 @@ from training.datasets.raw import Raw, RawTable, read_table
 
 POLICIES, CAMPAIGNS = ("random", "bts"), ("men", "women")
 USER = tuple(f"user_feature_{i}" for i in range(4))
+AFFINITY = "user-item_affinity_"
 ITEM = tuple(f"item_feature_{i}" for i in range(4))
 
 
@@ -32,15 +34,24 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Slate:
-    """One real request: what was shown, and every item that could have been."""
+    """One real request: what was shown, by position, and the user's affinity with every item of the campaign."""
 
     policy: str
     time: str
     user_id: str
     user: dict[str, str]
     context: dict[str, str]
-    shown: tuple[Candidate, ...]  # by position
-    candidates: tuple[Candidate, ...]  # all items of the campaign, position 1 unless shown
+    shown: tuple[Candidate, ...]
+    affinities: dict[str, float]  # by item id
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """Every item that could have been shown; at position 1, unless it was shown at another."""
+        shown = {item.id: item for item in self.shown}
+        others = {
+            item: Candidate(item, {"position": "1", "affinity": value}, None) for item, value in self.affinities.items()
+        }
+        return tuple((others | shown).values())
 
 
 def read_open_bandit(raw: Path) -> Raw:
@@ -83,35 +94,26 @@ def slates(raw: Path) -> Iterator[Slate]:
     """Real requests, in time order inside a file: rows of one user and moment are one slate."""
     for policy in POLICIES:
         for campaign in CAMPAIGNS:
-            rows = _log(raw, policy, campaign)
-            for group in rows.partition_by("timestamp", "user_id", maintain_order=True):
-                yield _slate(policy, campaign, group)
+            rows = _log(raw, policy, campaign).sort("timestamp", "user_id", "position", maintain_order=True)
+            by_request = groupby(rows.iter_rows(named=True), lambda row: (row["timestamp"], row["user_id"]))
+            yield from (_slate(policy, campaign, list(group)) for _, group in by_request)
 
 
-def _slate(policy: str, campaign: str, group: pl.DataFrame) -> Slate:
-    first = group.row(0, named=True)
-    affinity = {name.rsplit("_", 1)[1]: float(first[name]) for name in group.columns if "affinity_" in name}
-    shown = {
-        row["item"]: Candidate(
-            f"{campaign}:{row['item']}",
-            {"position": row["position"], "affinity": affinity[row["item"]]},
-            int(row["click"]),
-        )
-        for row in group.sort("position").iter_rows(named=True)
+def _slate(policy: str, campaign: str, rows: list[dict[str, str]]) -> Slate:
+    first = rows[0]
+    affinities = {
+        f"{campaign}:{name.removeprefix(AFFINITY)}": float(value)
+        for name, value in first.items()
+        if name.startswith(AFFINITY)
     }
-    others = {
-        item: Candidate(f"{campaign}:{item}", {"position": "1", "affinity": value}, None)
-        for item, value in affinity.items()
-    }
-    return Slate(
-        policy,
-        first["timestamp"],
-        first["user_id"],
-        {name: first[name] for name in USER},
-        {"campaign": campaign, "hour": first["hour"]},
-        tuple(shown.values()),
-        tuple((others | shown).values()),
+    ids = [f"{campaign}:{row['item']}" for row in rows]
+    shown = (
+        Candidate(item, {"position": row["position"], "affinity": affinities[item]}, int(row["click"]))
+        for item, row in zip(ids, rows, strict=True)
     )
+    user = {name: first[name] for name in USER}
+    context = {"campaign": campaign, "hour": first["hour"]}
+    return Slate(policy, first["timestamp"], first["user_id"], user, context, tuple(shown), affinities)
 
 
 def _log(raw: Path, policy: str, campaign: str) -> pl.DataFrame:
@@ -128,8 +130,8 @@ def _log(raw: Path, policy: str, campaign: str) -> pl.DataFrame:
 
 def _impressions(raw: Path, policy: str, campaign: str) -> pl.DataFrame:
     rows = _log(raw, policy, campaign)
-    affinities = [name for name in rows.columns if "affinity_" in name]
-    shown = [pl.when(pl.col("item") == name.rsplit("_", 1)[1]).then(pl.col(name)) for name in affinities]
+    affinities = [name for name in rows.columns if name.startswith(AFFINITY)]
+    shown = [pl.when(pl.col("item") == name.removeprefix(AFFINITY)).then(pl.col(name)) for name in affinities]
     return rows.select(
         "user_id",
         (pl.col("campaign") + ":" + pl.col("item")).alias("item_id"),

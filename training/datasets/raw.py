@@ -17,6 +17,7 @@ from contract.schema import Schema
 from training.datasets.csv_check import csv_header, require_even_rows
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
+_ISO = r"^(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?))? ?(Z|[+-]\d{2}(?::?\d{2})?)?$"
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -66,9 +67,10 @@ class RawColumn:
         if values.dtype == pl.String:
             values = values.str.strip_chars()
             numbers = values.cast(pl.Float64, strict=False)
-            values = numbers if numbers.null_count() == 0 else _iso_times(values)
+            mostly_numbers = 2 * numbers.null_count() < len(values)  # so that the odd one out is named
+            values = numbers if mostly_numbers else _iso_times(values)
         if values.dtype.is_float():
-            values = (values.fill_nan(None) * 1e6).round().cast(pl.Int64, strict=False)
+            values = values.fill_nan(None).rank("dense").cast(pl.Int64)
         elif values.dtype == pl.Date:
             values = values.cast(pl.Datetime("us"))
         if not values.dtype.is_integer() and values.dtype != pl.Datetime:
@@ -162,8 +164,15 @@ def _read_csv(path: Path, wanted: Collection[str] | None) -> RawTable:
 
 
 def _iso_times(values: pl.Series) -> pl.Series:
-    # a year in front keeps 01/02/2026 out, whose day and month nobody can tell apart
-    dated = values.set(~values.str.contains(r"^\d{4}-\d{2}-\d{2}").fill_null(False), None)
-    if dated.null_count() == len(dated):
-        return dated.cast(pl.Datetime("us"))
-    return dated.str.to_datetime(time_unit="us", time_zone="UTC", strict=False)
+    """ISO 8601 texts as UTC microseconds, with or without a time and an offset; null for any other text.
+
+    The year comes first: 01/02/2026 is refused, since nobody can tell its day from its month.
+    """
+    part = {name: pl.col("text").str.extract(_ISO, group) for group, name in enumerate(("day", "clock", "offset"), 1)}
+    clock = part["clock"].fill_null("00:00")
+    clock = pl.when(clock.str.len_chars() == 5).then(clock + ":00").otherwise(clock)
+    offset = part["offset"].str.replace_all("[Z:]", "").str.pad_end(5, "0")
+    minutes = offset.str.slice(1, 2).cast(pl.Int64) * 60 + offset.str.slice(3, 2).cast(pl.Int64)
+    minutes = pl.when(offset.str.starts_with("-")).then(-minutes).otherwise(minutes).fill_null(0)
+    local = (part["day"] + "T" + clock).str.to_datetime("%Y-%m-%dT%H:%M:%S%.f", time_unit="us", strict=False)
+    return values.alias("text").to_frame().select(local - pl.duration(minutes=minutes)).to_series()

@@ -24,8 +24,8 @@ def read_tables(
     `folder` may also be the interactions file itself, with a schema.yaml beside it.
     """
     if folder is not None and folder.is_file():
-        folder, interactions = None, interactions or folder
-        schema = schema or interactions.parent / SCHEMA
+        interactions, schema = interactions or folder, schema or folder.parent / SCHEMA
+        folder = None
     interactions = interactions or _find(folder, "interactions")
     users, items = users or _find(folder, "users"), items or _find(folder, "items")
     if interactions is None:

@@ -65,11 +65,10 @@ def transformed(field: Field, values: NDArray[np.float32]) -> NDArray[np.float64
 
 
 def _coded_lists(field: Field, lists: pl.Series, where: str) -> Coded:
-    default = canonical(field.default)
-    if default is not None:
-        inner = lists.dtype.inner if isinstance(lists.dtype, pl.List) else pl.String
-        stand_in = pl.Series([default.split(field.separator)]).cast(pl.List(inner), strict=False)
-        lists = lists.fill_null(stand_in[0]) if lists.null_count() else lists
+    if (default := canonical(field.default)) is not None:
+        stand_in = pl.Series([default.split(field.separator)]).cast(lists.dtype, strict=False)
+        places = np.where(lists.is_null(), len(lists), np.arange(len(lists)))
+        lists = pl.concat([lists, stand_in.alias(lists.name)]).gather(places)
     lists = lists.list.head(field.slots)
     lengths = lists.list.len().fill_null(0).to_numpy().astype(np.int64)
     elements = lists.filter(pl.Series(lengths > 0)).explode()

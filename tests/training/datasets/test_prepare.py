@@ -1,0 +1,61 @@
+"""The command line: what a person types, what it prints, how it ends."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.training.datasets.shop import SCHEMA, write_shop
+from training.__main__ import main
+from training.datasets.prepared import Prepared
+
+
+def test_synthetic_with_its_raw_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, raw = tmp_path / "out", tmp_path / "raw"
+    arguments = ["prepare", "synthetic", "--rows", "5000", "--users", "300", "--items", "50"]
+    assert main([*arguments, "--out", str(out), "--raw-out", str(raw)]) == 0
+    assert Prepared.open(out).description.users == 300
+    printed = capsys.readouterr().out
+    assert "train             4,000 rows   ctr" in printed
+    assert "300 users, 50 items" in printed
+    assert main(["prepare", "table", "--raw", str(raw), "--out", str(out)]) == 0
+    assert Prepared.open(out).description.source == "table"
+
+
+def test_table_by_file_names(tmp_path: Path) -> None:
+    raw, out = write_shop(tmp_path / "raw"), tmp_path / "out"
+    files = [argument for stem in ("interactions", "users", "items") for argument in (f"--{stem}", f"{raw}/{stem}.csv")]
+    assert main(["prepare", "table", *files, "--schema", f"{raw}/schema.yaml", "--out", str(out)]) == 0
+    assert main(["prepare", "table", "--raw", f"{raw}/interactions.csv", *files[2:], "--out", str(out)]) == 0
+    assert Prepared.open(out).description.items == 12
+
+
+def test_an_error_is_one_line_and_status_2(tmp_path: Path) -> None:
+    raw = write_shop(tmp_path / "raw", schema=SCHEMA.replace("label: click", "label: clicks"))
+    ended = run("prepare", "table", "--raw", str(raw), "--out", str(tmp_path / "out"))
+    assert ended.returncode == 2
+    errors = [line for line in ended.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert "no column 'clicks'" in errors[0]
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "wrong", [["--rows", "0"], ["--click-rate", "1"], ["--conversion-rate", "-1"], ["--seed", "x"]]
+)
+def test_impossible_sizes_are_refused(wrong: list[str], tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["prepare", "synthetic", *wrong, "--out", str(tmp_path)])
+
+
+def test_nothing_here_imports_torch() -> None:
+    modules = [path.stem for path in Path("training/datasets").glob("*.py") if path.stem != "__init__"]
+    imports = "; ".join(f"import training.datasets.{name}" for name in modules)
+    code = f"{imports}; import sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "training", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)

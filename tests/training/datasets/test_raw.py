@@ -1,0 +1,157 @@
+"""Raw tables: text stays text, and every unsound file is named with its row."""
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contract.dictionary import Value, canonical
+from contract.errors import DataError
+from tests.training.datasets.shop import PATIENT
+from training.datasets.raw import RawColumn, RawTable, factorize, read_table
+
+SCALARS: dict[type[pl.DataType], st.SearchStrategy[Value]] = {
+    pl.String: st.text(max_size=5),
+    pl.Int64: st.integers(-(2**63), 2**63 - 1),
+    pl.Float64: st.floats(allow_infinity=False),
+    pl.Boolean: st.booleans(),
+}
+
+
+def column(values: list[object], dtype: pl.DataType | type[pl.DataType] | None = None) -> RawColumn:
+    return RawColumn("f.csv: column 'x'", pl.Series(values, dtype=dtype, strict=False))
+
+
+@pytest.mark.parametrize("dtype", SCALARS)
+@PATIENT
+@given(st.data())
+def test_texts_are_canonical(dtype: type[pl.DataType], data: st.DataObject) -> None:
+    values: list[Value] = data.draw(st.lists(st.none() | SCALARS[dtype], max_size=20))
+    assert column(list(values), dtype).texts().to_list() == [canonical(value) for value in values]
+
+
+def test_numbers_and_texts_of_one_value_agree() -> None:
+    assert column([42]).texts()[0] == column([42.0]).texts()[0] == column(["42"]).texts()[0] == "42"
+    assert column(["007"]).texts()[0] == "007"
+
+
+@PATIENT
+@given(st.lists(st.none() | st.text(max_size=2), max_size=30))
+def test_factors_give_the_values_back(values: list[str | None]) -> None:
+    distinct, codes = factorize(pl.Series(values, dtype=pl.String))
+    assert [None, *distinct][0] is None
+    assert [[None, *distinct][code] for code in codes] == values
+    assert distinct.to_list() == list(dict.fromkeys(value for value in values if value is not None))
+
+
+def test_numbers_say_which_row_is_none() -> None:
+    assert column(["1.5", " 2 ", "", None, "nan"]).numbers().to_list() == [1.5, 2.0, None, None, None]
+    with pytest.raises(DataError, match=r"column 'x', row 2: 'abc' is not a number"):
+        column(["1", "abc", "x"]).numbers()
+    with pytest.raises(DataError, match="row 1: inf is too large"):
+        column([float("inf")]).numbers()
+    with pytest.raises(DataError, match="row 2: '1e39' is too large"):
+        column(["0", "1e39"]).numbers()
+
+
+def test_times_of_all_kinds_sort_as_they_are() -> None:
+    texts = ["2026-01-02", "2026-01-01 23:59:59.5", "2026-01-02T01:00:00+02:00", "2026-01-02T00:00:01Z"]
+    assert np.argsort(column(list(texts)).moments()).tolist() == [2, 1, 0, 3]
+    assert np.argsort(column(["10.5", "9", "10"]).moments()).tolist() == [1, 2, 0]
+    same = ["2026-01-02T00:00", "2026-01-01 22:30-0130", "2026-01-02 05:00:00.000 +05", "2026-01-02"]
+    assert len(set(column(list(same)).moments().tolist())) == 1
+    days = column(list(texts[:1])).values.str.to_date()
+    assert len(RawColumn("d", days).moments()) == 1
+
+
+@pytest.mark.parametrize("bad", ["soon", "", "01/02/2026", "2026-13-01", None])
+def test_what_is_no_time_is_named(bad: str | None) -> None:
+    with pytest.raises(DataError, match=r"row 2: .* is not a time"):
+        column(["2026-01-01", bad]).moments()
+
+
+def test_a_list_is_no_single_value() -> None:
+    with pytest.raises(DataError, match="holds List"):
+        column([["a"]]).texts()
+    with pytest.raises(DataError, match="not numbers"):
+        column([["a"]]).numbers()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "the file is empty"),
+        (b"a,b\n", "has no rows"),
+        (b"a,b\n1,2\n3\n4,5\n", r"row 2: 1 cells where the header has 2"),
+        (b"a,b\n1,2\n3,4,5\n", r"row 2: 3 cells"),
+        (b"a,b\n1,2\n\n3,4\n", r"row 2: 0 cells"),
+        (b'a,b\n"x,1\ny",2\n"z",3,4\n', r"row 2: 3 cells"),
+        (b'a,b\n1,"2\n3,4\n', r"row 1: 2 cells|never closed"),
+        (b"a,a\n1,2\n", "column 'a' appears twice"),
+        (b"a;b\n1;2\n", "separated by ';'"),
+        (b"a,b\n\xff,2\n", "cannot be read: invalid utf-8"),
+        (b"\xff\xfea\0", "not UTF-8"),
+    ],
+)
+def test_an_unsound_csv_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "x.csv"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        read_table(path)
+
+
+def test_rows_are_counted_across_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.datasets.csv_check._BLOCK", 7)
+    path = tmp_path / "x.csv"
+    path.write_text('a,b\n"1,1\n1",2\r\n"q""q",4\n5,66666666666666')
+    assert read_table(path).frame.rows() == [("1,1\n1", "2"), ('q"q', "4"), ("5", "66666666666666")]
+    path.write_text("a,b\n1,2\n3333333333333\n4,5\n")
+    with pytest.raises(DataError, match="row 2: 1 cells"):
+        read_table(path)
+
+
+def test_csv_variants_read_alike(tmp_path: Path) -> None:
+    plain, packed = tmp_path / "x.csv", tmp_path / "x.csv.gz"
+    plain.write_bytes(b"\xef\xbb\xbfa,b\r\n007,\r\n,x\r\n")
+    packed.write_bytes(gzip.compress(b"a,b\n007,\n,x\n"))
+    assert read_table(plain).frame.rows() == read_table(packed).frame.rows() == [("007", None), (None, "x")]
+    assert read_table(plain, {"b", "c"}).names == ("a", "b")
+    assert read_table(plain, {"b"}).frame.columns == ["b"]
+    assert len(read_table(plain, set())) == 2
+
+
+def test_parquet_keeps_its_types(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"n": [1, 2], "l": [["a"], []]})
+    frame.write_parquet(tmp_path / "x.parquet")
+    assert read_table(tmp_path / "x.parquet").frame.equals(frame)
+    assert len(read_table(tmp_path / "x.parquet", set())) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("no.csv", None, "no such file"),
+        ("x.json", b"{}", "unknown kind of file"),
+        ("x.parquet", b"PAR", "cannot be read"),
+        ("x.csv.gz", b"not gzip", "cannot be read"),
+    ],
+)
+def test_an_unreadable_file_is_named(tmp_path: Path, name: str, content: bytes | None, message: str) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=f"{name}: {message}"):
+        read_table(tmp_path / name)
+
+
+def test_a_missing_column_is_named_with_those_there() -> None:
+    table = table_of({"a": ["1"], "b": ["2"]})
+    with pytest.raises(DataError, match=r"t: no column 'c' \(label\); it has: a, b"):
+        table.column("c", "label")
+
+
+def table_of(columns: dict[str, list[str]]) -> RawTable:
+    return RawTable.of("t", pl.DataFrame(columns))
