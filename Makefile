@@ -20,7 +20,7 @@ CONTRACT := $(wildcard contract/*.py)
 say = @printf '\033[1m[%s]\033[0m %s\n'
 
 .DELETE_ON_ERROR:
-.PHONY: serve setup test test-all check loadtest bench demo clean FORCE
+.PHONY: serve setup test test-all check loadtest bench demo demo-data clean FORCE
 
 serve: $(READY) $(MODELS:%=bundles/%/.exported)
 	$(say) 5/6 "load features into Redis ($${REDIS_URL:-private server, .run/redis})"
@@ -76,14 +76,22 @@ loadtest: $(READY)
 bench: $(READY) $(MODELS:%=bundles/%/.exported)
 	@$(PY) -m loadtest.bench $(ARGS)
 
+DEMO_dtn := --set model.embedding=8 --set model.width=32 --set model.memonet.fields=8 --set model.memonet.code_book=2000 \
+  --set model.gated_cross.rank=16
+DEMO_ple := --set model.embedding=8 --set 'model.expert_layers=[64]'
+
 # small models and tables for `docker compose up`, made by the same commands as everybody's
-demo: $(READY)
+demo: $(READY) $(MODELS:%=demo-%)
+	@rm -rf deploy/demo && mkdir -p deploy/demo && cp -r .run/demo/bundles .run/demo/data deploy/demo
+	@rm -r deploy/demo/data/interactions
+
+demo-data: $(READY)
+	@rm -rf .run/demo
 	@$(PY) -m training prepare synthetic --rows 60000 --users 2000 --items 500 --seed 1 --out .run/demo/data
-	@rm -rf .run/demo/bundles deploy/demo
-	@for model in $(MODELS); do \
-	  $(PY) -m training train --data .run/demo/data --model $$model --seed $(SEED) --out .run/demo/runs/$$model && \
-	  $(PY) -m export model --run .run/demo/runs/$$model --out .run/demo/bundles || exit 1; done
-	@mkdir -p deploy/demo && cp -r .run/demo/bundles .run/demo/data deploy/demo && rm -r deploy/demo/data/interactions
+
+demo-%: demo-data
+	@$(PY) -m training train --data .run/demo/data --model $* --seed $(SEED) --out .run/demo/runs/$* $(DEMO_$*)
+	@$(PY) -m export model --run .run/demo/runs/$* --out .run/demo/bundles
 
 clean:
 	rm -rf .run bundles build twinscore.egg-info

@@ -45,7 +45,7 @@ class _Loader:
         self._progress_key = self._key("progress", "")
 
     def load(self, *, force: bool) -> None:
-        console = Console()
+        console = Console(soft_wrap=True)
         live = self._live()
         if live == self._generation and not force and self._sample_is_there():
             console.print(f"features: generation {live} is loaded already", highlight=False)

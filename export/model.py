@@ -1,5 +1,6 @@
 """Checkpoint → ONNX graph → bundle that was verified against PyTorch before it got its name."""
 
+import logging
 import subprocess
 import tempfile
 import warnings
@@ -24,7 +25,8 @@ GOLDEN_REQUESTS, GOLDEN_ITEMS = 4, 64
 
 def export_model(run: Path, out: Path) -> Path:
     """Write `out/<model>/<version>/` and return it; BundleError, and no bundle, where parity misses the tolerance."""
-    console = Console()
+    console = Console(soft_wrap=True)
+    logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)  # asks for torchvision
     checkpoint = load_checkpoint(run)
     with tempfile.TemporaryDirectory() as scratch, console.status(f"export {checkpoint.config.model}"):
         graph = Path(scratch) / "model.onnx"
@@ -62,7 +64,17 @@ def export_graph(model: Ranker, schema: Schema, path: Path) -> None:
             verbose=False,
         )
     assert program is not None  # it is None only for dynamo=False
-    program.save(str(path), external_data=False)
+    onnx.save(_without_traces(program.model_proto), path)
+
+
+def _without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Drop the exporter's stack traces: a third of a small file, and paths of the machine that exported."""
+    graph = model.graph
+    graph.ClearField("value_info")
+    for part in (*graph.node, *graph.initializer, *graph.input, *graph.output, graph, model):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    return model
 
 
 def golden_inputs(checkpoint: Checkpoint) -> Arrays:

@@ -63,6 +63,7 @@ def test_the_bundle_says_what_it_is_and_gives_its_golden_scores(name: str, tmp_p
     assert bundle.manifest.tasks == ("ctr", "cvr") == tuple(scores)
     assert bundle.manifest.dictionary_sizes["user"] == 21
     assert bundle.manifest.parity <= TOLERANCE
+    assert b"site-packages" not in bundle.model_path.read_bytes()  # no trace of the machine that exported
     for task, wanted in expected.items():
         assert np.ptp(wanted) > 1e-4  # cases that all score alike would prove nothing
         np.testing.assert_allclose(scores[task], wanted, atol=TOLERANCE)
