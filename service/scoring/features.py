@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from contract.bundle import Bundle
 from contract.encoding import encode_field
-from contract.rows import Rows, layout
+from contract.rows import Layout, Rows, layout
 from contract.schema import Field, Kind, Side, dense_columns, slot_columns
 from service.errors import INVALID_FEATURE, ServiceProblem
 from service.messages import Candidate, Features, ScoreRequest
@@ -58,9 +58,7 @@ class Encoder:
         """The graph's columns; a problem names the feature that does not fit."""
         user = self._user.decode([stored.user])
         items = self._item.decode(stored.items or [None] * candidates)
-        context, cross = self._context.decode([None]), self._cross.decode([None] * candidates)
-        request = _beside(user, context)
-        item = _beside(items, cross)
+        request, item = _widened(user, self._context), _widened(items, self._cross)
         self._set_request(request, "user.features", Side.USER, ask.user.features)
         self._set_request(request, "context", Side.CONTEXT, ask.context)
         if ask.items:
@@ -141,5 +139,8 @@ def _places(fields: tuple[Field, ...]) -> Place:
     return {**slot_columns(fields), **dense_columns(fields)}
 
 
-def _beside(left: Rows, right: Rows) -> Matrices:
-    return np.hstack([left.ids, right.ids]), np.hstack([left.dense, right.dense])
+def _widened(rows: Rows, moment: Layout) -> Matrices:
+    """Stored rows, and beside them the defaults of the fields that arrive with the request."""
+    ids = np.broadcast_to(moment.default_ids, (len(rows.ids), len(moment.default_ids)))
+    dense = np.broadcast_to(moment.default_dense, (len(rows.ids), len(moment.default_dense)))
+    return np.hstack([rows.ids, ids]), np.hstack([rows.dense, dense])

@@ -105,7 +105,7 @@ def settings(bundles: Bundles, redis_address: str, redis: Redis, tmp_path: Path)
     file.write_text(EXPERIMENTS)
     return Settings(
         bundles=bundles.root, experiments=file, redis_url=redis_address, allow_arm_override=True, max_items=200,
-        redis_timeout_ms=1000,
+        redis_timeout_ms=5000,
     )  # fmt: skip
 
 

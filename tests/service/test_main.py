@@ -28,7 +28,8 @@ ROOT = Path(__file__).parents[2]
 def start(folder: Path, **variables: str) -> subprocess.Popen[str]:
     """The service in `folder`, on a free port, with nothing set but what is given."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("TWINSCORE_", "REDIS_URL"))}
-    environment = clean | {"PYTHONPATH": str(ROOT), "PORT": "0"} | variables
+    patient = {"PORT": "0", "TWINSCORE_REDIS_TIMEOUT_MS": "5000"}  # the tests may share a busy machine
+    environment = clean | {"PYTHONPATH": str(ROOT)} | patient | variables
     return subprocess.Popen(
         [sys.executable, "-m", "service"], cwd=folder, env=environment, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -46,7 +47,7 @@ def folder(tmp_path: Path, bundles: Bundles) -> Path:
 
 @contextmanager
 def serving(folder: Path, **variables: str) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
-    """The process, its address and the curl that it prints; killed if the block left it running."""
+    """The process, its address and the curl that it prints; stopped if the block left it running."""
     process = start(folder, **variables)
     try:
         assert process.stdout is not None
@@ -56,8 +57,8 @@ def serving(folder: Path, **variables: str) -> Iterator[tuple[subprocess.Popen[s
         yield process, address[0], curl
     finally:
         if process.poll() is None:
-            process.kill()
-        process.communicate()
+            process.terminate()  # and not kill: it has a Redis to stop
+        process.communicate(timeout=20)
 
 
 def post(curl: str) -> httpx.Response:
@@ -65,7 +66,7 @@ def post(curl: str) -> httpx.Response:
     command = shlex.split(curl)
     assert command[0] == "curl"
     return httpx.post(
-        next(word for word in command if word.startswith("http")), content=command[command.index("-d") + 1]
+        next(word for word in command if word.startswith("http")), content=command[command.index("-d") + 1], timeout=30
     )
 
 
@@ -113,7 +114,7 @@ def test_a_schema_without_stored_rows_needs_none(tmp_path: Path, redis: Redis, r
 
 
 def test_requests_in_flight_are_answered_before_the_end(folder: Path, redis: Redis, redis_address: str) -> None:
-    with serving(folder, REDIS_URL=redis_address, TWINSCORE_REDIS_TIMEOUT_MS="800") as (process, address, _curl):
+    with serving(folder, REDIS_URL=redis_address) as (process, address, _curl):
         body = b'{"user": {"id": "u1"}, "item_ids": ["i1"]}'
         httpx.post(f"{address}/score", content=body)
         host, port = address.removeprefix("http://").split(":")
