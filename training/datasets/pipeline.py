@@ -52,10 +52,10 @@ def write_prepared(raw: Raw, out: Path) -> Description:
         moment |= _targets(raw, task, parts == 0)
     tables = {side: {KEY: sides[side].keys if side in sides else pl.Series([], dtype=pl.String)} for side in keys}
     places = {field.name: _place(raw, field, sides.get(field.side)) for field in schema.fields}
-    measured = []
+    measured, console = [], Console(stderr=True)
     with whole_folder(out) as folder:
         (folder / "dictionaries").mkdir()
-        for field in track(schema.fields, "encode", console=Console(stderr=True), transient=True):
+        for field in track(schema.fields, "encode", console=console, transient=True, disable=not console.is_terminal):
             place = places[field.name]
             weights = _impressions(place, sides.get(field.side), parts == 0)
             known, (at_moment, stored) = _encode(field, place, weights, folder)

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 from rich.console import Console
 
+from contract.errors import DataError
 from contract.schema import Schema, Task
 from training.datasets.census import PAIRS, read_census
 from training.datasets.click_log import Size
@@ -42,7 +43,10 @@ def prepare(args: argparse.Namespace) -> int:
     console.print(f"prepare: reading {args.source}", highlight=False)
     raw = _read(args)
     console.print(f"prepare: {len(raw.interactions):,} rows, {len(raw.schema.fields)} fields", highlight=False)
-    write_prepared(raw, args.out)
+    try:
+        write_prepared(raw, args.out)
+    except OSError as error:
+        raise DataError(f"{args.out}: cannot be written: {error.strerror or error}") from None
     _print_summary(Prepared.open(args.out))
     return 0
 

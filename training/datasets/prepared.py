@@ -83,11 +83,11 @@ class Prepared:
 
     def table(self, side: Side) -> pl.LazyFrame:
         """Stored rows of users or items: `:key` and encoded fields."""
-        return pl.scan_parquet(self.path / f"{side.value}s" / "*.parquet")
+        return pl.scan_parquet(sorted((self.path / f"{side.value}s").glob("*.parquet")), glob=False)
 
     def interactions(self, split: SplitName) -> pl.LazyFrame:
         """Impressions of one split."""
-        return pl.scan_parquet(self.path / "interactions" / f"{split}.parquet")
+        return pl.scan_parquet(self.path / "interactions" / f"{split}.parquet", glob=False)
 
     def matrices(self, split: SplitName) -> Matrices:
         """Load one split whole: fields of the moment as they are, stored ones gathered by row number."""

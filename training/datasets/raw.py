@@ -147,19 +147,19 @@ def read_table(path: Path, wanted: Collection[str] | None = None) -> RawTable:
 
 
 def _read_parquet(path: Path, wanted: Collection[str] | None) -> RawTable:
-    names = tuple(pl.read_parquet_schema(path))
+    scan = pl.scan_parquet(path, glob=False)
+    names = tuple(scan.collect_schema().names())
     columns = [name for name in names if wanted is None or name in wanted]
-    frame = pl.read_parquet(path, columns=columns, glob=False)
-    if not columns:  # rows are still counted
-        frame = pl.DataFrame(height=pl.scan_parquet(path, glob=False).select(pl.len()).collect().item())
+    frame = scan.select(columns).collect() if columns else pl.DataFrame(height=scan.select(pl.len()).collect().item())
     return RawTable(str(path), frame, names)
 
 
 def _read_csv(path: Path, wanted: Collection[str] | None) -> RawTable:
     names = csv_header(path)
     require_even_rows(path, len(names))
-    columns = [name for name in names if wanted is None or name in wanted]
-    frame = pl.read_csv(path, columns=columns or [names[0]], infer_schema=False, glob=False)
+    places = [place for place, name in enumerate(names) if wanted is None or name in wanted]
+    frame = pl.read_csv(path, columns=places or [0], infer_schema=False, glob=False)
+    frame.columns = [names[place] for place in places or [0]]  # polars leaves doubled quotes in names
     return RawTable(str(path), frame, names)
 
 

@@ -4,11 +4,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import polars as pl
 import pytest
 
+from contract.errors import DataError
+from contract.schema import Side
 from tests.training.datasets.shop import SCHEMA, write_shop
 from training.__main__ import main
-from training.datasets.prepared import Prepared
+from training.datasets.prepared import KEY, Prepared
 
 
 def test_synthetic_with_its_raw_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -29,6 +32,23 @@ def test_table_by_file_names(tmp_path: Path) -> None:
     assert main(["prepare", "table", *files, "--schema", f"{raw}/schema.yaml", "--out", str(out)]) == 0
     assert main(["prepare", "table", "--raw", f"{raw}/interactions.csv", *files[2:], "--out", str(out)]) == 0
     assert Prepared.open(out).description.items == 12
+
+
+@pytest.mark.parametrize("folder", ["seed=1", "data[1]", "a b*", "größe"])
+def test_any_folder_name_will_do(tmp_path: Path, folder: str) -> None:
+    raw = write_shop(tmp_path / folder)
+    pl.read_csv(raw / "users.csv", glob=False).write_parquet(raw / "users.parquet")
+    (raw / "users.csv").unlink()
+    assert main(["prepare", "table", "--raw", str(raw), "--out", str(raw / "out")]) == 0
+    prepared = Prepared.open(raw / "out")
+    assert len(prepared.matrices("train")) == 280
+    assert prepared.table(Side.USER).collect_schema().names() == [KEY, "user_id", "age", "tags", "city"]
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match=r"file/out: cannot be written: (Not a directory|File exists)"):
+        main(["prepare", "table", "--raw", str(write_shop(tmp_path / "raw")), "--out", str(tmp_path / "file" / "out")])
 
 
 def test_an_error_is_one_line_and_status_2(tmp_path: Path) -> None:

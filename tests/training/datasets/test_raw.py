@@ -122,6 +122,8 @@ def test_csv_variants_read_alike(tmp_path: Path) -> None:
     assert read_table(plain, {"b", "c"}).names == ("a", "b")
     assert read_table(plain, {"b"}).frame.columns == ["b"]
     assert len(read_table(plain, set())) == 2
+    plain.write_text('"q""q","x,y"\n1,2\n')
+    assert read_table(plain).frame.columns == ['q"q', "x,y"]
 
 
 def test_parquet_keeps_its_types(tmp_path: Path) -> None:
