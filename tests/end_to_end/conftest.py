@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,6 @@ import pytest
 from contract.local_redis import private_redis
 
 ROOT = Path(__file__).parents[2]
-TINY = ("--set", "epochs=1", "--set", "batch_size=256")
 
 
 @dataclass(frozen=True)
@@ -70,10 +70,17 @@ def finish(folder: Path, *arguments: str, **environment: str) -> str:
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Tiny models of both arms behind a real service, on a real socket, with a real Redis."""
     folder = tmp_path_factory.mktemp("stack")
-    finish(folder, "training", "prepare", "synthetic", "--rows", "6000", "--users", "300", "--items", "120",
-           "--seed", "3", "--out", "data")  # fmt: skip
+    source = ("synthetic", "--rows", "6000", "--users", "300", "--items", "120", "--seed", "3")
+    with whole_way(folder, source, "--set", "epochs=1", "--set", "batch_size=256") as running:
+        yield running
+
+
+@contextmanager
+def whole_way(folder: Path, source: tuple[str, ...], *training: str) -> Iterator[Stack]:
+    """Prepare a source, train and export both models, load features, serve."""
+    finish(folder, "training", "prepare", *source, "--out", "data")
     for model in ("ple", "dtn"):
-        finish(folder, "training", "train", "--data", "data", "--model", model, "--out", f"runs/{model}", *TINY)
+        finish(folder, "training", "train", "--data", "data", "--model", model, "--out", f"runs/{model}", *training)
         finish(folder, "export", "model", "--run", f"runs/{model}", "--out", "bundles")
     (folder / "redis").mkdir()
     with private_redis(folder / "redis") as url:

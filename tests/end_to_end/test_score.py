@@ -2,67 +2,24 @@
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from numpy.typing import NDArray
 
-from contract.encoding import encode_field
-from contract.schema import Field, Side
+from contract.schema import Side
 from tests.end_to_end.conftest import Stack
-from training.checkpoint import load_checkpoint
-from training.datasets.prepared import KEY, Prepared, dense_matrix, ids_matrix
+from tests.end_to_end.reference import Reference
 
 CONTEXT: dict[str, Any] = {"scene": "2", "hour": "13"}
 
 
-def stored(data: Prepared, side: Side, keys: list[str]) -> dict[str, NDArray[Any]]:
-    table = data.table(side).collect()
-    rows = table[[table[KEY].to_list().index(key) for key in keys]]
-    return {field.name: rows[field.name].to_numpy() for field in data.schema.on(side)}
-
-
-def given(data: Prepared, side: Side, features: list[dict[str, Any]]) -> dict[str, NDArray[Any]]:
-    def encoded(field: Field) -> NDArray[Any]:
-        values = encode_field(field, data.dictionaries, [row.get(field.name) for row in features])
-        return values[:, 0] if field.slots == 1 else values
-
-    return {field.name: encoded(field) for field in data.schema.on(side)}
-
-
-def torch_scores(
-    folder: Path, model: str, user: str, items: list[str], crosses: list[dict[str, Any]]
-) -> dict[str, NDArray[np.float32]]:
-    """The scores PyTorch gives, from the prepared tables and raw context and cross features, no service involved."""
-    import polars as pl
-
-    data, checkpoint = Prepared.open(folder / "data"), load_checkpoint(folder / "runs" / model)
-    arrays = {
-        **stored(data, Side.USER, [user]), **given(data, Side.CONTEXT, [CONTEXT]),
-        **stored(data, Side.ITEM, items), **given(data, Side.CROSS, crosses),
-    }  # fmt: skip
-    columns = {name: pl.Series(name, array) for name, array in arrays.items()}
-    request, item = data.schema.request_fields, data.schema.item_fields
-    inputs = (
-        ids_matrix(columns, request, 1), dense_matrix(columns, request, 1),
-        ids_matrix(columns, item, len(items)), dense_matrix(columns, item, len(items)),
-        np.zeros(len(items), np.int32),
-    )  # fmt: skip
-    with torch.inference_mode():
-        outputs = checkpoint.model.eval()(*map(torch.from_numpy, inputs))
-    return {task.name: output.numpy() for task, output in zip(data.schema.tasks, outputs, strict=True)}
-
-
 @pytest.mark.parametrize("arm", ["dtn", "ple"])
 def test_the_reply_equals_pytorch(stack: Stack, arm: str) -> None:
-    data = Prepared.open(stack.folder / "data")
-    users = data.table(Side.USER).collect()[KEY].to_list()
-    items = data.table(Side.ITEM).collect()[KEY].to_list()
+    reference = Reference(stack.folder / "data", stack.folder / "runs" / arm)
+    items = reference.keys(Side.ITEM)
     crosses = [{"position": str(1 + i % 10)} for i in range(100)]
-    for user in users[:5]:
+    for user in reference.keys(Side.USER)[:5]:
         chosen = [items[i % len(items)] for i in range(100)]
         body = {
             "user": {"id": user}, "context": CONTEXT, "arm": arm,
@@ -73,7 +30,7 @@ def test_the_reply_equals_pytorch(stack: Stack, arm: str) -> None:
         assert reply["item_ids"] == chosen
         assert reply["model"]["name"] == arm
         assert reply["degraded"] == []
-        expected = torch_scores(stack.folder, arm, user, chosen, crosses)
+        expected = reference.scores(user, chosen, CONTEXT, crosses)
         expected["ctcvr"] = expected["ctr"] * expected["cvr"]
         assert set(reply["scores"]) == {"ctr", "cvr", "ctcvr"}
         for task, scores in expected.items():
