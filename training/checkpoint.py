@@ -27,8 +27,7 @@ from contract.files import whole_folder, write_text
 from contract.schema import Schema, Strict, read_schema
 from training.config import Recipe, parse_recipe
 from training.datasets.prepared import SPLITS, Matrices, Prepared
-from training.models import build_model
-from training.models.ranker import Ranker
+from training.models import Ranker, build_model
 from training.report import Metrics
 
 SAMPLE_ROWS = 512

@@ -10,8 +10,7 @@ from pydantic import SerializeAsAny, ValidationError
 
 from contract.errors import ConfigError, first_error
 from contract.schema import Strict
-from training.models import model_entry
-from training.models.ranker import ModelSettings
+from training.models import ModelSettings, model_entry
 
 RECIPES = Path(__file__).parent / "recipes"
 

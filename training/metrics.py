@@ -48,6 +48,8 @@ def log_loss(logits: Floats, labels: Floats) -> float | None:
     """Mean cross entropy, from logits, so that a sure prediction never gives infinity; None without rows."""
     if not len(labels):
         return None
+    if not np.isfinite(logits).all():
+        return float("nan")
     z = logits.astype(np.float64)
     return float(np.mean(np.logaddexp(0.0, z) - labels * z))
 

@@ -23,8 +23,7 @@ from training.config import Recipe, read_recipe
 from training.datasets.prepared import SPLITS, Prepared
 from training.losses import joint_loss
 from training.metrics import TaskMetrics, task_metrics
-from training.models import MODELS, build_model
-from training.models.ranker import Ranker
+from training.models import MODELS, Ranker, build_model
 from training.report import metrics_table, shown_number
 
 SCORED_AT_ONCE = 8192  # rows in a forward pass without gradients
@@ -182,7 +181,7 @@ def task_weights(tasks: tuple[str, ...], named: Mapping[str, float]) -> Tensor:
 
 
 def evaluate(model: Ranker, split: Batch) -> dict[str, TaskMetrics]:
-    """Metrics by task."""
+    """Metrics by task; log loss is NaN where the model diverged."""
     logits, labels, counted = predict(model, split), split.labels.cpu().numpy(), split.counted.cpu().numpy() > 0
     return {task: task_metrics(logits[:, k], labels[:, k], counted[:, k]) for k, task in enumerate(model.tasks)}
 

@@ -41,7 +41,8 @@ def gated(gate: nn.Module, x: Floats, group: list[Floats]) -> Floats:
         assert isinstance(gate, OutputGate)
         scores = np.maximum(np.einsum("nmw,mw->nm", outputs, numbers(gate.weight)) + numbers(gate.bias), 0)
     shares = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
-    return np.einsum("nm,nmw->nw", shares, outputs)
+    result: Floats = np.einsum("nm,nmw->nw", shares, outputs)
+    return result
 
 
 def expected_logits(model: DTN, vectors: Tensor, ids: Tensor, upstream: list[set[int]]) -> Floats:
@@ -55,7 +56,7 @@ def expected_logits(model: DTN, vectors: Tensor, ids: Tensor, upstream: list[set
         for u in range(len(model.towers)):
             prediction = 1 / (1 + np.exp(-logits[u])) if u in upstream[k] else np.ones(len(x), np.float32)
             if u != k:
-                group.append(prediction[:, None, None] * banks[u])
+                group.append((prediction[:, None, None] * banks[u]).astype(np.float32))
         own, other = gated(model.own_gates[k], x, [banks[k]]), gated(model.other_gates[k], x, [*group, banks[-1]])
         fused = own + other if model.fuse == "sum" else np.hstack([own, other])
         logits.append(numbers(tower(torch.from_numpy(fused))))
@@ -87,7 +88,7 @@ def test_a_task_sees_as_upstream_the_tasks_it_names() -> None:
 @pytest.mark.parametrize("stopped", [True, False])
 def test_stop_gradient_keeps_a_task_out_of_its_upstream_tower(stopped: bool) -> None:
     model = build(2, tsn_stop_gradient=stopped)
-    model.score(*sample(model))[:, 1].sum().backward()
+    model.score(*sample(model))[:, 1].sum().backward()  # type: ignore[no-untyped-call]
     moved = [bool(p.grad.any()) for p in model.towers[0].parameters() if p.grad is not None]
     assert any(moved) != stopped
 

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from training.models.interactions import PRIME, CrossLayer, GatedCross, MaskBlock, MaskNet, MemoNet, PairHash
+from training.models.interactions import PRIME, CrossLayer, FieldNorm, GatedCross, MaskBlock, MaskNet, MemoNet, PairHash
 
 Floats = NDArray[np.float32]
 
@@ -22,9 +22,10 @@ def numbers(tensor: Tensor) -> Floats:
 
 def linear(layer: nn.Module, x: Floats) -> Floats:
     """A linear layer, with or without bias, or a chain of them."""
-    for part in layer if isinstance(layer, nn.Sequential) else [layer]:
-        assert isinstance(part, nn.Linear)
-        x = x @ numbers(part.weight).T + (0 if part.bias is None else numbers(part.bias))
+    for part in layer.modules():
+        if isinstance(part, nn.Linear):
+            x = x @ numbers(part.weight).T
+            x = x + numbers(part.bias) if "bias" in dict(part.named_parameters()) else x
     return x
 
 
@@ -59,7 +60,7 @@ def test_gated_cross(rank: int | None) -> None:
     for layer in net.layers:
         assert isinstance(layer, CrossLayer)
         gate = 1 / (1 + np.exp(-linear(layer.gate, current)))
-        current = start * linear(layer.cross, current) * gate + current
+        current = (start * linear(layer.cross, current) * gate + current).astype(np.float32)
     np.testing.assert_allclose(numbers(net(vectors)), linear(net.head, current), rtol=1e-5, atol=1e-5)
 
 
@@ -69,17 +70,21 @@ def test_masknet(form: Literal["parallel", "serial"], normalise: bool) -> None:
     net, vectors = MaskNet(3, 2, form, 2, 5, 0.5, normalise, width=4), torch.randn(7, 3, 2)
     shake(net)
     embedding = numbers(vectors).reshape(7, 6)
-    normed = layer_norm(numbers(vectors)) * numbers(net.norm.gain) + numbers(net.norm.shift) if normalise else embedding
-    x, outputs = normed.reshape(7, 6), []
+    x = normed = embedding
+    if isinstance(net.norm, FieldNorm):
+        normed = layer_norm(numbers(vectors)) * numbers(net.norm.gain) + numbers(net.norm.shift)
+        x = normed = normed.reshape(7, 6)
+    assert isinstance(net.norm, FieldNorm) == normalise
+    outputs = []
     for block in net.blocks:
-        x = mask_block(block, embedding, normed.reshape(7, 6) if form == "parallel" else x)
+        x = mask_block(block, embedding, normed if form == "parallel" else x)
         outputs.append(x)
     head = net.head[0]
     expected = np.maximum(linear(head, np.hstack(outputs)), 0) if form == "parallel" else linear(head, x)
     np.testing.assert_allclose(numbers(net(vectors)), expected, rtol=1e-4, atol=1e-4)
 
 
-def mask_block(block: nn.Module, embedding: Floats, x: Floats) -> Floats:
+def mask_block(block: object, embedding: Floats, x: Floats) -> Floats:
     """relu(LN(W (x * mask)))."""
     assert isinstance(block, MaskBlock)
     mask = linear(block.mask[2], np.maximum(linear(block.mask[0], embedding), 0))

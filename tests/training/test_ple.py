@@ -17,7 +17,8 @@ def outputs(experts: object, x: Tensor) -> Floats:
     """Outputs of one group of single-layer experts: [N, count, width]."""
     assert isinstance(experts, Experts)
     weight, bias = experts.first.weight.detach().numpy(), experts.first.bias.detach().numpy()
-    return np.maximum(x.detach().numpy() @ weight.T + bias, 0).reshape(len(x), experts.count, -1)
+    result: Floats = np.maximum(x.detach().numpy() @ weight.T + bias, 0).reshape(len(x), experts.count, -1)
+    return result
 
 
 def gated(gate: object, selector: Tensor, rows: list[Floats]) -> Floats:

@@ -8,6 +8,8 @@ from training.models.dtn import DTN, DTNSettings
 from training.models.ple import PLE, PLESettings
 from training.models.ranker import ModelSettings, Ranker
 
+__all__ = ["MODELS", "Entry", "ModelSettings", "Ranker", "build_model", "model_entry"]
+
 
 class Entry(NamedTuple):
     """A model and the class of its settings."""

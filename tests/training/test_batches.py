@@ -1,0 +1,62 @@
+"""Batches by index, and which rows count for which task."""
+
+import numpy as np
+import pytest
+import torch
+
+from contract.errors import DataError
+from contract.schema import Schema
+from tests.training import tiny
+from training.batches import Batch
+from training.datasets.prepared import Matrices
+
+NAN = float("nan")
+
+
+def matrices(schema: Schema, labels: dict[str, list[float]]) -> Matrices:
+    """Matrices whose first request id is the row's number."""
+    rows = len(next(iter(labels.values()), []))
+    request_ids, request_dense, item_ids, item_dense, _ = (x.numpy() for x in tiny.inputs(schema, rows, rows))
+    request_ids[:, 0] = np.arange(rows)
+    as_arrays = {task: np.array(values, np.float32) for task, values in labels.items()}
+    return Matrices(request_ids, request_dense, item_ids, item_dense, as_arrays, {})
+
+
+def of(labels: dict[str, list[float]]) -> Batch:
+    """A split with these labels."""
+    return Batch.of(matrices(tiny.schema(), labels), tiny.schema(), torch.device("cpu"))
+
+
+def test_a_row_counts_where_its_label_is_known_and_its_space_is_entered() -> None:
+    split = of({"ctr": [1, 0, 1, NAN], "cvr": [1, 1, NAN, 1]})
+    assert split.counted.tolist() == [[1, 1], [1, 0], [1, 0], [0, 0]]
+    assert split.labels.tolist() == [[1, 1], [0, 1], [1, 0], [0, 1]]
+
+
+def test_an_epoch_meets_every_row_once_and_the_columns_stay_together() -> None:
+    split = of({"ctr": [float(i % 2) for i in range(10)], "cvr": [0.0] * 10})
+    batches = list(split.shuffled(4, torch.Generator().manual_seed(3)))
+    assert [len(batch) for batch in batches] == [4, 4, 2]
+    rows = torch.cat([batch.request_ids[:, 0] for batch in batches])
+    assert rows.tolist() != list(range(10))
+    assert sorted(rows.tolist()) == list(range(10))
+    assert torch.cat([batch.labels[:, 0] for batch in batches]).tolist() == (rows % 2).tolist()
+    assert torch.equal(torch.cat([batch.item_dense for batch in batches]), split.item_dense[rows.long()])
+
+
+def test_the_order_is_the_generators() -> None:
+    split = of({"ctr": [0.0] * 50, "cvr": [0.0] * 50})
+    one, two, other = (next(split.shuffled(50, torch.Generator().manual_seed(s))).request_ids for s in (1, 1, 2))
+    assert torch.equal(one, two)
+    assert not torch.equal(one, other)
+
+
+def test_every_row_is_a_request_of_its_own() -> None:
+    split = of({"ctr": [0.0] * 5, "cvr": [0.0] * 5})
+    *_, of_item = list(split.in_order(3))[1].inputs
+    assert of_item.tolist() == [0, 1]
+
+
+def test_labels_that_the_data_lack() -> None:
+    with pytest.raises(DataError, match="no labels of task 'cvr'"):
+        of({"ctr": [0.0]})
