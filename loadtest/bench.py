@@ -96,7 +96,8 @@ def _served(connections: int) -> str:
     return f"/score, {connections} connection{'s' if connections > 1 else ''}"
 
 
-def _table(measured: Measured) -> str:
+def table(measured: Measured) -> str:
+    """A Markdown table of medians; shares are of the floors at the same number of candidates."""
     lines = ["| candidates | | requests/s | items/s | p50 ms | p99 ms | of session.run | of MGET + run | spread |"]
     lines.append("|--:|---|--:|--:|--:|--:|--:|--:|--:|")
     rates = {cell: median(one.requests_per_second for one in rounds) for cell, rounds in measured.items()}
@@ -141,7 +142,7 @@ def main() -> int:
         source = Source(bundle, url, args.prefix)
         with floors(source, args.processes) as workers, _service(args, url, Path(temporary)) as host:
             measured = _measure(args, workers, host, bodies)
-    report = f"{_facts(args, bundle)}\n\n{_table(measured)}\n"
+    report = f"{_facts(args, bundle)}\n\n{table(measured)}\n"
     write_text(args.out, report)
     print(report)
     return 0
