@@ -11,7 +11,7 @@ Metrics = dict[str, dict[str, TaskMetrics]]  # by split, then task
 
 def metrics_table(metrics: Mapping[str, Mapping[str, TaskMetrics]]) -> Table:
     """One line a split and task."""
-    table = Table("split", "task")
+    table = Table("split", "task", box=None, padding=(0, 2, 0, 0))
     for column in ("AUC", "log loss", "calibration", "rows", "positives"):
         table.add_column(column, justify="right")
     for split, tasks in metrics.items():

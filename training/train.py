@@ -67,6 +67,7 @@ def train(path: Path, model_name: str, recipe: Recipe, out: Path, seed: int = 0,
     model = build_model(model_name, data.schema, recipe.model).to(device)
     matrices = {split: data.matrices(split) for split in SPLITS}
     splits = {split: Batch.of(matrices[split], data.schema, device) for split in SPLITS}
+    model.measure(splits["train"].request_dense, splits["train"].item_dense)
     fitted = fit(model, splits["train"], splits["validation"], recipe, seed, console)
     model.load_state_dict(fitted.weights)
     metrics = {split: evaluate(model, splits[split]) for split in ("validation", "test")}

@@ -158,3 +158,23 @@ def test_numbers_are_scaled_and_placed_along_a_direction() -> None:
     z = torch.tensor([[2.0, (-math.log(2.5) - 1) / 0.5], [0.0, 20.0]])  # (log1p(1e38) - 1) / .5 = 173 is cut to 20
     numbers = embedding.numbers
     torch.testing.assert_close(vectors, z[:, :, None] * numbers.direction.detach() + numbers.origin.detach())
+
+
+def test_knots_follow_the_distinct_values_and_bend_the_line() -> None:
+    field = Field(name="x", side=Side.ITEM, kind=Kind.NUMERIC)
+    numbers = SideEmbedding((field,), 2, std=1.0).numbers
+    values = torch.tensor([0.0] * 900 + [float(i) for i in range(1, 9)]).unsqueeze(1)  # mostly 0
+    numbers.measure(values)
+    torch.testing.assert_close(numbers.knots[0, [0, 32, 64]], torch.tensor([0.0, 4.0, 8.0]), atol=0.01, rtol=0)
+    with torch.no_grad():
+        numbers.bends[0, 32:] = 1.0  # from 4 on, each eighth of a unit adds 1
+    line = torch.tensor([2.0, 6.0])[:, None] * numbers.direction + numbers.origin
+    bent = numbers(torch.tensor([[2.0], [6.0]]))[:, 0] - line
+    torch.testing.assert_close(bent, torch.tensor([[0.0, 0.0], [16.0, 16.0]]), atol=0.1, rtol=0)
+
+
+def test_a_constant_number_leaves_the_knots_alone() -> None:
+    numbers = SideEmbedding((Field(name="x", side=Side.ITEM, kind=Kind.NUMERIC),), 2, std=1.0).numbers
+    before = numbers.knots.clone()
+    numbers.measure(torch.full((9, 1), 3.0))
+    assert torch.equal(numbers.knots, before)

@@ -53,7 +53,7 @@ def interrupt_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("model", ["ple", "dtn"])
 def test_a_run_learns_and_reports(model: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "run"
-    assert not main(arguments(data, out, model=model))
+    assert not main(arguments(data, out, "epochs=15", model=model))
     assert sorted(path.name for path in out.iterdir()) == [
         "config.json", "dictionaries", "metrics.json", "model.safetensors", "sample.npz", "schema.json",
     ]  # fmt: skip
@@ -62,7 +62,7 @@ def test_a_run_learns_and_reports(model: str, data: Path, tmp_path: Path, capsys
         s: {"ctr", "cvr"} for s in ("validation", "test")
     }
     assert set(metrics["test"]["ctr"]) == {"auc", "log_loss", "calibration", "rows", "positives"}
-    assert metrics["test"]["ctr"]["auc"] > 0.55  # 0.5 where nothing was learnt, with an error of 0.03
+    assert metrics["test"]["ctr"]["auc"] > 0.6  # 0.5 where nothing was learnt, with an error of 0.03
     assert metrics["test"]["cvr"]["rows"] == metrics["test"]["ctr"]["positives"]
     table = capsys.readouterr().out
     assert f"{metrics['test']['cvr']['auc']:.4f}" in table

@@ -42,7 +42,7 @@ class GatedCrossSettings(Strict):
     """`rank` null: full matrices."""
 
     layers: Width = 2
-    rank: Width | None = 48
+    rank: Width | None = 32
 
 
 class MaskNetSettings(Strict):
@@ -51,14 +51,14 @@ class MaskNetSettings(Strict):
     form: Literal["parallel", "serial"] = "parallel"
     blocks: Width = 2
     width: Width = 64
-    reduction: float = Attribute(default=0.25, gt=0)
+    reduction: float = Attribute(default=0.125, gt=0)
     normalise: bool = True
 
 
 class MemoNetSettings(Strict):
     """`fields`: "all" categorical ones, these, or the so many that have the most ids."""
 
-    fields: Literal["all"] | int | tuple[str, ...] = 16
+    fields: Literal["all"] | int | tuple[str, ...] = 10
     hashes: Width = 2
     code_book: Width = 20_000
     code_width: Width = 16

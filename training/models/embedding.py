@@ -4,9 +4,12 @@ import torch
 from torch import Tensor, nn
 
 from contract.errors import SchemaError
-from contract.schema import Field, Kind, dense_columns, slot_columns
+from contract.schema import Field, Kind, slot_columns
 
 LIMIT = 20.0  # standard deviations: one absurd price must not overflow the net
+BINS = 64
+NARROWEST = 1e-4  # standard deviations
+MEASURED = 1_000_000  # distinct values at most: quantiles need no more
 
 
 class SideEmbedding(nn.Module):
@@ -14,7 +17,8 @@ class SideEmbedding(nn.Module):
 
     Vectors come in the order of `names`: categorical fields, multi-valued ones, numeric ones. An id below 0, or at or
     above its field's size, counts as 0, the field's own 'missing' row. A multi-valued field is the mean of its non-zero
-    ids, or its 'missing' row where it has none. A number x becomes z v + b, with z = (transform(x) - mean) / scale.
+    ids, or its 'missing' row where it has none. A number x becomes z v + b, with z = (transform(x) - mean) / scale, and
+    a piecewise-linear departure from that line.
     """
 
     def __init__(self, fields: tuple[Field, ...], width: int, std: float) -> None:
@@ -66,24 +70,48 @@ class _Ids(nn.Module):
 
 
 class _Numbers(nn.Module):
-    """Numbers [rows, n] → vectors [rows, n, width]."""
+    """Numbers [rows, n] → vectors [rows, n, width]: z v + b + P(z) U.
+
+    P(z) is the piecewise-linear encoding of Gorishniy et al. (NeurIPS 2022): the share of each bin that lies below z.
+    U starts at zero, so that a field starts as a line and bends where the data ask for it. Knots lie evenly over two
+    deviations until `measure` moves them to quantiles.
+    """
 
     def __init__(self, fields: list[Field], width: int) -> None:
         super().__init__()
-        self.columns = dense_columns(fields)
         self.register_buffer("mean", torch.tensor([field.mean for field in fields], dtype=torch.float32))
         self.register_buffer("scale", torch.tensor([field.scale for field in fields], dtype=torch.float32))
-        self.register_buffer("logged", torch.tensor([field.transform == "log1p" for field in fields]))
+        self.register_buffer("logged", torch.tensor([f.transform == "log1p" for f in fields], dtype=torch.bool))
+        self.register_buffer("knots", torch.linspace(-2, 2, BINS + 1).repeat(len(fields), 1))  # [n, bins + 1]
         self.mean: Tensor
         self.scale: Tensor
         self.logged: Tensor
+        self.knots: Tensor
         self.direction = nn.Parameter(torch.empty(len(fields), width))
         self.origin = nn.Parameter(torch.empty(len(fields), width))
+        self.bends = nn.Parameter(torch.zeros(len(fields), BINS, width))
 
     def forward(self, dense: Tensor) -> Tensor:
+        z = self.standard(dense).unsqueeze(2)  # [rows, n, 1]
+        low, high = self.knots[:, :-1], self.knots[:, 1:]
+        filled = ((z - low) / (high - low)).clamp(0, 1)  # [rows, n, bins]
+        bent = (filled.transpose(0, 1) @ self.bends).transpose(0, 1)
+        return z * self.direction + self.origin + bent
+
+    def standard(self, dense: Tensor) -> Tensor:
+        """z, [rows, n]."""
         x = torch.where(self.logged, dense.sign() * dense.abs().log1p(), dense)
-        z = ((x - self.mean) / self.scale).clamp(-LIMIT, LIMIT)
-        return z.unsqueeze(2) * self.direction + self.origin
+        return ((x - self.mean) / self.scale).clamp(-LIMIT, LIMIT)
+
+    def measure(self, dense: Tensor) -> None:
+        """Move each field's knots to quantiles of its DISTINCT values: one frequent value must not take them all."""
+        levels = torch.linspace(0, 1, BINS + 1, dtype=torch.float64)
+        for field, column in enumerate(self.standard(dense).cpu().double().T):
+            distinct = column.unique()
+            if len(distinct) > 1:
+                spread = torch.quantile(distinct[:: len(distinct) // MEASURED + 1], levels)
+                # a bin of no width would divide by zero
+                self.knots[field] = (spread + torch.arange(BINS + 1) * NARROWEST).to(self.knots)
 
 
 def _mean(vectors: Tensor, ids: Tensor) -> Tensor:

@@ -71,6 +71,11 @@ class Ranker(nn.Module):
             ids.append(safe)
         return self.score(torch.cat(vectors, dim=1), torch.cat(ids, dim=1))
 
+    def measure(self, request_dense: Tensor, item_dense: Tensor) -> None:
+        """Fit what is measured rather than learnt, the knots of numeric fields, to training rows; before training."""
+        self.request.numbers.measure(request_dense)
+        self.item.numbers.measure(item_dense)
+
     def score(self, vectors: Tensor, ids: Tensor) -> Tensor:
         """Logits [N, tasks] of field vectors [N, F, d] and the ids [N, C] of the categorical fields."""
         raise NotImplementedError
