@@ -35,7 +35,7 @@ $(READY): pyproject.toml constraints.txt
 	  { echo "error: Python 3.11 or newer is needed, $$($(PYTHON) --version) found; set PYTHON=/path/to/python3.11"; exit 1; }
 	$(say) 1/6 "set up .venv (once; a minute or two)"
 	@test -x $(PY) || $(PYTHON) -m venv .venv
-	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+	@$(PY) -m pip install -qq --disable-pip-version-check -c constraints.txt \
 	  '.[service,$(RUNTIME),training,export,loadtest,local,dev]'
 	@rm -rf build twinscore.egg-info
 	@touch $@

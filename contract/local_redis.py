@@ -17,6 +17,7 @@ from pathlib import Path
 from contract.errors import StoreError
 
 START_SECONDS = 20.0
+STOP_SECONDS = 30.0  # the time to save; a server that cannot (its folder is gone, the disk is full) is killed
 _LONGEST_SOCKET_PATH = 100  # sun_path holds 108 bytes
 
 
@@ -54,14 +55,15 @@ def private_redis(folder: Path) -> Iterator[str]:
         listen, url = ["--bind", "127.0.0.1", "--port", str(port)], f"redis://127.0.0.1:{port}"
     arguments = [_executable(), *listen, "--dir", str(folder), "--logfile", "redis.log", "--save", "3600", "1"]
     # its own process group: Ctrl-C in the terminal reaches us alone, and we stop it after the last reader
-    server = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True)
+    quiet = subprocess.DEVNULL  # it has a log; and pipes of ours must not stay open in it
+    server = subprocess.Popen(arguments, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True)
     try:
         _wait(server, url, folder)
         yield url
     finally:
         server.terminate()  # redis saves on SIGTERM
         try:
-            server.wait(timeout=START_SECONDS)
+            server.wait(timeout=STOP_SECONDS)
         except subprocess.TimeoutExpired:
             server.kill()
             server.wait()

@@ -29,11 +29,11 @@ def test_our_containers_can_neither_write_nor_gain_rights(name: str) -> None:
     assert service.get("user", "not root") not in ("root", "0", 0)
 
 
-def test_service_waits_for_redis_and_for_its_features() -> None:
-    waits = {name: wait["condition"] for name, wait in COMPOSE["service"]["depends_on"].items()}
-    assert waits == {"redis": "service_healthy", "features": "service_completed_successfully"}
+def test_service_and_loader_wait_for_redis_and_the_loader_tries_again() -> None:
+    waits = {name: COMPOSE[name]["depends_on"] for name in ("service", "features")}
+    assert waits == dict.fromkeys(waits, {"redis": {"condition": "service_healthy"}})
     assert COMPOSE["redis"]["healthcheck"]["test"]
-    assert COMPOSE["features"].get("restart", "no") == "no"
+    assert COMPOSE["features"]["restart"] == "on-failure"
 
 
 def test_loader_and_service_meet_in_one_redis() -> None:
@@ -61,3 +61,4 @@ def test_gpu_override_reserves_a_gpu_and_says_so_to_the_service() -> None:
     assert service["environment"]["TWINSCORE_DEVICE"] == "cuda"
     (device,) = service["deploy"]["resources"]["reservations"]["devices"]
     assert "gpu" in device["capabilities"]
+    assert service["image"] != COMPOSE["service"]["image"]  # one must not pass for the other

@@ -97,6 +97,7 @@ class _service:
         self._process = command(
             folder, "service", REDIS_URL=url, PORT=str(self._port), HOST="127.0.0.1",
             TWINSCORE_EXPERIMENTS=str(ROOT / "deploy" / "experiments.yaml"), TWINSCORE_ALLOW_ARM_OVERRIDE="true",
+            TWINSCORE_REDIS_TIMEOUT_MS="5000",  # a busy test machine is not a slow Redis
         )  # fmt: skip
 
     def __enter__(self) -> int:
