@@ -11,7 +11,7 @@ from contract.schema import Side
 from tests.end_to_end.conftest import Stack
 from tests.end_to_end.reference import Reference
 
-CONTEXT: dict[str, Any] = {"scene": "2", "hour": "13"}
+CONTEXT: dict[str, Any] = {"scene": "s1", "hour": "13"}
 
 
 @pytest.mark.parametrize("arm", ["dtn", "ple"])
