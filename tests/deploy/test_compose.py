@@ -30,8 +30,8 @@ def test_our_containers_can_neither_write_nor_gain_rights(name: str) -> None:
 
 
 def test_service_and_loader_wait_for_redis_and_the_loader_tries_again() -> None:
-    waits = {name: COMPOSE[name]["depends_on"] for name in ("service", "features")}
-    assert waits == dict.fromkeys(waits, {"redis": {"condition": "service_healthy"}})
+    for name in ("service", "features"):
+        assert COMPOSE[name]["depends_on"] == {"redis": {"condition": "service_healthy"}}
     assert COMPOSE["redis"]["healthcheck"]["test"]
     assert COMPOSE["features"]["restart"] == "on-failure"
 
