@@ -7,6 +7,7 @@ with the schema's fingerprint. Any single changed word, and a row of another sch
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,9 +62,10 @@ class Layout:
 
     def decode(self, rows: Sequence[bytes | None]) -> Rows:
         """Matrices of stored rows (None: absent), defaults where a row is missing or corrupt."""
-        fits = np.fromiter((row is not None and len(row) == self.width for row in rows), bool, len(rows))
-        words = np.frombuffer(b"".join(row for row in rows if row is not None and len(row) == self.width), "<u4")
-        words = words.reshape(int(fits.sum()), self.width // 4)
+        present = [row or b"" for row in rows]
+        fits = np.fromiter(map(len, present), np.int64, len(rows)) == self.width
+        words = np.frombuffer(b"".join(present if fits.all() else compress(present, fits)), "<u4")
+        words = words.reshape(-1, self.width // 4)
         sound = self._check(words[:, :-1]) == words[:, -1]
         found = np.flatnonzero(fits)[sound]
         ids = np.tile(self.default_ids, (len(rows), 1))
@@ -72,8 +74,7 @@ class Layout:
         dense[found] = words[sound, ids.shape[1] : -1].view("<f4")
         missing = np.ones(len(rows), bool)
         missing[found] = False
-        absent = sum(row is None for row in rows)
-        return Rows(ids, dense, missing, int(missing.sum()) - absent)
+        return Rows(ids, dense, missing, int(missing.sum()) - rows.count(None))
 
     def _check(self, words: NDArray[np.uint32]) -> NDArray[np.uint32]:
         # odd weights are invertible modulo 2^32, so a change of one word always changes the sum

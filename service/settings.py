@@ -28,7 +28,7 @@ class Settings(BaseSettings):
     bundles: Path = Path("bundles")
     experiments: Path = Path("deploy/experiments.yaml")
     device: Literal["cpu", "cuda"] = "cpu"
-    threads: int = Field(default=0, ge=0, le=256)  # of one engine on the CPU; 0: all cores but the one for HTTP
+    threads: int = Field(default=0, ge=0, le=256)  # of one engine on the CPU; 0: all cores
     max_items: int = Field(default=1000, ge=1, le=100_000)
     max_body_bytes: int = Field(default=1 << 20, ge=1)
     max_id_bytes: int = Field(default=256, ge=1)
@@ -41,7 +41,7 @@ class Settings(BaseSettings):
     @property
     def engine_threads(self) -> int:
         """Threads of one engine."""
-        return self.threads or max(1, len(os.sched_getaffinity(0)) - 1)
+        return self.threads or len(os.sched_getaffinity(0))
 
 
 def read_settings() -> Settings:
