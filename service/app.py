@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi_offline import FastAPIOffline
 from pydantic import BaseModel
 
 from contract.errors import Problem
@@ -19,7 +20,8 @@ from service.settings import Settings
 def create_app(settings: Settings) -> FastAPI:
     """An app of its own resources; models load once it runs (`app.state.service.loaded`)."""
     service = Service(settings)
-    app = FastAPI(
+    app = FastAPIOffline(  # /docs must work where no content network is reached
+        redoc_url=None,
         title="Twinscore",
         summary="Click and conversion probability of candidate items for a user.",
         version="0.1.0",

@@ -1,6 +1,7 @@
 """POST /score: scores, overrides, limits, problems."""
 
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -263,4 +264,10 @@ def test_the_document_describes_request_reply_and_problems(client: Client) -> No
     assert "application/problem+json" in operation["responses"]["422"]["content"]
     references = set(json.dumps(document).split('"#/components/schemas/')[1:])
     assert {reference.split('"')[0] for reference in references} <= set(schemas)
-    assert client.get("/docs").status_code == 200
+
+
+def test_the_page_at_docs_loads_nothing_from_elsewhere(client: Client) -> None:
+    page = client.get("/docs").text
+    sources = re.findall(r"""(?:src|href)=["']([^"']+)""", page)
+    assert any(source.endswith("swagger-ui-bundle.js") for source in sources)
+    assert [client.get(source).status_code for source in sources] == [200] * len(sources)
