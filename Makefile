@@ -12,11 +12,13 @@ MODELS := ple dtn
 ARGS ?=
 
 PY := .venv/bin/python
+OTHER_cpu := onnxruntime-gpu
+OTHER_gpu := onnxruntime
 READY := .venv/.ready-$(RUNTIME)
 DATA := .run/data
 RUNS := .run/runs
-RAW := $(shell find $(filter-out synthetic table census open_bandit --%,$(PREPARE)) -type f 2>/dev/null)
-CONTRACT := $(wildcard contract/*.py)
+RAW := $(wildcard $(filter-out --%,$(PREPARE)))# files and folders among the arguments
+MEANING := $(wildcard contract/schema.py contract/dictionary.py contract/hashing.py contract/encoding.py)
 say = @printf '\033[1m[%s]\033[0m %s\n'
 
 .DELETE_ON_ERROR:
@@ -35,28 +37,32 @@ $(READY): pyproject.toml constraints.txt
 	  { echo "error: Python 3.11 or newer is needed, $$($(PYTHON) --version) found; set PYTHON=/path/to/python3.11"; exit 1; }
 	$(say) 1/6 "set up .venv (once; a minute or two)"
 	@test -x $(PY) || $(PYTHON) -m venv .venv
+	@rm -f .venv/.ready-*; $(PY) -m pip uninstall -qq -y $(OTHER_$(RUNTIME)) 2>/dev/null # both own one folder
 	@$(PY) -m pip install -qq --disable-pip-version-check -c constraints.txt \
 	  '.[service,$(RUNTIME),training,export,loadtest,local,dev]'
 	@rm -rf build twinscore.egg-info
 	@touch $@
 
-.run/prepare.arguments: FORCE
-	@mkdir -p .run; echo '$(PREPARE)' | cmp -s - $@ || echo '$(PREPARE)' > $@
+# changes only when the variable of that name does
+.run/%.value: FORCE
+	@mkdir -p .run; echo '$($*)' | cmp -s - $@ || echo '$($*)' > $@
 
-$(DATA)/prepared.json: .run/prepare.arguments $(RAW) $(CONTRACT) $(wildcard training/datasets/*.py) | $(READY)
+$(DATA)/prepared.json: .run/PREPARE.value $(if $(RAW),$(shell find $(RAW) -type f)) $(MEANING) \
+  $(wildcard training/datasets/*.py) | $(READY)
 	$(say) 2/6 "prepare $(PREPARE)"
 	@$(PY) -m training prepare $(PREPARE) --out $(DATA)
 
-$(RUNS)/%/metrics.json: $(DATA)/prepared.json training/recipes/%.yaml $(wildcard training/*.py training/models/*.py) | $(READY)
+$(RUNS)/%/metrics.json: $(DATA)/prepared.json .run/SEED.value training/recipes/%.yaml \
+  $(wildcard training/*.py training/models/*.py) | $(READY)
 	$(say) 3/6 "train $*"
 	@$(PY) -m training train --data $(DATA) --model $* --seed $(SEED) --out $(@D)
 
-bundles/%/.exported: $(RUNS)/%/metrics.json $(wildcard export/*.py) | $(READY)
+bundles/%/.exported: $(RUNS)/%/metrics.json export/model.py export/parity.py contract/bundle.py | $(READY)
 	$(say) 4/6 "export $*"
 	@$(PY) -m export model --run $(RUNS)/$* --out bundles
 	@touch $@
 
-.PRECIOUS: $(RUNS)/%/metrics.json
+.PRECIOUS: $(RUNS)/%/metrics.json .run/%.value
 
 test: $(READY)
 	@$(PY) -m pytest -m "not slow" $(ARGS)
