@@ -12,6 +12,7 @@ import numpy as np
 from contract.errors import ConfigError
 
 MOST_CANDIDATES = 1_000
+CANDIDATES = "100:0.4,200:0.4,500:0.15,1000:0.05"
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--prefix", default="twinscore", help="first part of every key in Redis (default: twinscore)")
     add("--bundles", default="bundles", help="folder of the bundles that the service serves (default: bundles)")
     add("--ids", type=int, default=100_000, help="read at most so many user and item ids (default: 100000)")
-    add("--candidates", default="200", help="candidates a request: 200 (default), 100:0.3,200:0.7, lognormal:200:0.5")
+    add("--candidates", default=CANDIDATES, help="200, 100:0.3,200:0.7 (count:weight) or lognormal:200:0.5")
     add("--inline", type=float, default=0.1, help="share of requests that bring features along (default: 0.1)")
     add("--unknown", type=float, default=0.02, help="share of ids that nothing is stored for (default: 0.02)")
     add("--exponent", type=float, default=1.05, help="Zipf exponent of users and items; 0: all alike (default: 1.05)")
