@@ -31,7 +31,10 @@ def redis_url(url: str | None = None, folder: Path = Path(".run/redis")) -> Iter
     if given:
         yield given
         return
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"{folder}: no place for a private redis-server ({error.strerror}); set REDIS_URL") from None
     running = _running(folder)
     if running:
         yield running

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
+from contract.errors import StoreError
 from contract.local_redis import redis_url
 
 
@@ -36,3 +37,12 @@ def test_the_environment_wins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     with redis_url(folder=tmp_path) as url:
         assert url == "redis://example:1"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(StoreError, match=r"no place for a private redis-server.*set REDIS_URL"),
+        redis_url(folder=tmp_path / "file" / "redis"),
+    ):
+        pass
