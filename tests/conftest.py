@@ -1,5 +1,9 @@
-"""Set before any test imports torch: waiting OpenMP threads sleep, so that shared cores do not ruin training."""
+"""What every test takes for granted, set before any of them imports torch."""
 
 import os
+import signal
 
+# waiting OpenMP threads sleep, so that shared cores do not ruin training
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# a shell's background job ignores Ctrl-C, and would hand that on to us and to what we start
+signal.signal(signal.SIGINT, signal.default_int_handler)
