@@ -196,9 +196,20 @@ def predict(model: Ranker, split: Batch) -> "np.ndarray[tuple[int, int], np.dtyp
 
 
 def selection_score(metrics: Mapping[str, TaskMetrics]) -> float:
-    """Higher is better: mean AUC over the tasks that have one; minus the mean log loss if none has; NaN if diverged."""
+    """Higher is better: mean AUC over the tasks that have one; minus the mean log loss if none has; NaN if diverged.
+
+    A task weighs by how well its AUC is known, the inverse of the variance of a Mann-Whitney AUC, so that a handful of
+    conversions does not choose the weights.
+    """
     losses = [m["log_loss"] for m in metrics.values() if m["log_loss"] is not None]
-    aucs = [m["auc"] for m in metrics.values() if m["auc"] is not None]
+    aucs = [(m["auc"], _precision(m["positives"], m["rows"])) for m in metrics.values() if m["auc"] is not None]
     if not losses or not all(map(math.isfinite, losses)):
         return math.nan
-    return sum(aucs) / len(aucs) if aucs else -sum(losses) / len(losses)
+    if not aucs:
+        return -sum(losses) / len(losses)
+    return sum(auc * weight for auc, weight in aucs) / sum(weight for _, weight in aucs)
+
+
+def _precision(positives: int, rows: int) -> float:
+    """1 / variance of an AUC of scores that say nothing: 12 P N / (P + N + 1)."""
+    return 12 * positives * (rows - positives) / (rows + 1)

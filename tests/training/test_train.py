@@ -175,11 +175,14 @@ def test_a_folder_that_is_no_run_is_never_replaced(data: Path, tmp_path: Path) -
 
 
 def test_selection_is_by_mean_auc_and_by_log_loss_where_there_is_none() -> None:
-    def metrics(auc: float | None, log_loss: float | None) -> TaskMetrics:
-        return {"auc": auc, "log_loss": log_loss, "calibration": None, "rows": 1, "positives": 0}
+    def metrics(auc: float | None, log_loss: float | None, positives: int = 50) -> TaskMetrics:
+        return {"auc": auc, "log_loss": log_loss, "calibration": None, "rows": 100, "positives": positives}
 
     assert training.selection_score({"a": metrics(0.6, 9.0), "b": metrics(0.8, 9.0)}) == pytest.approx(0.7)
     assert training.selection_score({"a": metrics(0.6, 9.0), "b": metrics(None, 9.0)}) == pytest.approx(0.6)
+    # variances 101 / (12 * 2500) and 101 / (12 * 99): the second AUC counts 99 where the first counts 2500
+    rare = training.selection_score({"a": metrics(0.6, 9.0), "b": metrics(0.8, 9.0, positives=1)})
+    assert rare == pytest.approx((2500 * 0.6 + 99 * 0.8) / 2599)
     assert training.selection_score({"a": metrics(None, 0.5), "b": metrics(None, None)}) == pytest.approx(-0.5)
     assert np.isnan(training.selection_score({"a": metrics(0.5, float("nan"))}))
 
