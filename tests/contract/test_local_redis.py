@@ -1,12 +1,15 @@
 """The private redis-server: a real one, shared while it runs, stopped and saved afterwards."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from redis import Redis
+from redis.exceptions import RedisError
 
 from contract.errors import StoreError
-from contract.local_redis import redis_url
+from contract.local_redis import private_redis, redis_url
 
 
 @pytest.fixture(autouse=True)
@@ -23,6 +26,52 @@ def test_it_starts_is_shared_and_keeps_its_data(tmp_path: Path) -> None:
             assert redis.get("key") == b"value"
     with redis_url(folder=tmp_path) as again, Redis.from_url(again) as redis:
         assert redis.get("key") == b"value"
+
+
+def test_whoever_leaves_last_stops_it(tmp_path: Path) -> None:
+    first, second = redis_url(folder=tmp_path), redis_url(folder=tmp_path)
+    url = first.__enter__()
+    assert second.__enter__() == url
+    with Redis.from_url(url) as redis:
+        first.__exit__(None, None, None)  # it started the server, but is not the last to use it
+        assert redis.ping()
+        second.__exit__(None, None, None)
+        with pytest.raises(RedisError):
+            redis.ping()
+
+
+def test_a_server_whose_user_was_killed_is_taken_over_and_stopped(tmp_path: Path) -> None:
+    lines = (
+        "import os, pathlib, sys",
+        "from contract.local_redis import redis_url",
+        "with redis_url(folder=pathlib.Path(sys.argv[1])): os._exit(9)",
+    )
+    code = "\n".join(lines)
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False).returncode == 9
+    left = f"unix://{tmp_path}/redis.sock"
+    with Redis.from_url(left) as redis:
+        assert redis.ping()
+        with redis_url(folder=tmp_path) as url:
+            assert url == left
+        with pytest.raises(RedisError):
+            redis.ping()
+
+
+def test_a_server_that_cannot_save_is_stopped_all_the_same(tmp_path: Path) -> None:
+    folder = tmp_path / "redis"
+    folder.mkdir()
+    with private_redis(folder) as url, Redis.from_url(url) as redis:
+        redis.set("key", "value")
+        (folder / "dump.rdb").mkdir()  # no file can take this place
+    with pytest.raises(RedisError), Redis.from_url(url) as redis:
+        redis.ping()
+
+
+def test_a_server_that_does_not_start_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "dump.rdb").write_bytes(b"this is no dump")
+    monkeypatch.setattr("contract.local_redis.START_SECONDS", 1.0)
+    with pytest.raises(StoreError, match=r"did not start; see .*redis\.log"), redis_url(folder=tmp_path):
+        pass
 
 
 def test_a_long_path_falls_back_to_a_port(tmp_path: Path) -> None:
