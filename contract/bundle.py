@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from contract.dictionary import Dictionary
 from contract.errors import BundleError, first_error
 from contract.files import sha256, whole_folder, write_text
-from contract.schema import Encoding, Kind, Schema, Strict, read_schema
+from contract.schema import Schema, Strict, read_schema
 
 INPUTS = ("request_ids", "request_dense", "item_ids", "item_dense", "request_of_item")
 TOLERANCE = 1e-5  # fp32, absolute, on probabilities and continuous outputs alike
@@ -126,7 +126,7 @@ def latest_version(root: Path, model: str) -> Path:
 
 def read_dictionaries(folder: Path, schema: Schema) -> dict[str, Dictionary]:
     """All dictionaries that a schema needs, from `folder/dictionaries`."""
-    needed = [f.name for f in schema.fields if f.kind is not Kind.NUMERIC and f.encoding is Encoding.DICTIONARY]
+    needed = [field.name for field in schema.fields if field.needs_dictionary]
     return {name: Dictionary.load(folder / "dictionaries" / f"{name}.npz") for name in needed}
 
 

@@ -38,7 +38,11 @@ def whole_folder(path: Path) -> Iterator[Path]:
         if path.exists():
             retired = temporary.with_suffix(".old")
             path.rename(retired)
-            temporary.rename(path)
+            try:
+                temporary.rename(path)
+            except BaseException:  # Ctrl-C between the two
+                retired.rename(path)
+                raise
             shutil.rmtree(retired)
         else:
             temporary.rename(path)

@@ -4,6 +4,7 @@ A row is int32 ids, then float32 numerics, then one uint32 check word: a weighte
 with the schema's fingerprint. Any single changed word, and a row of another schema, is detected at numpy speed.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from contract.dictionary import Dictionary
 from contract.encoding import encode_field
-from contract.schema import Field, Kind, Schema, Side, dense_columns, slot_columns
+from contract.schema import Field, Kind, Schema, Side, slot_columns
 
 
 @dataclass(frozen=True)
@@ -42,14 +43,10 @@ class Layout:
         return 4 * (len(self.default_ids) + len(self.default_dense) + 1)
 
     @cached_property
-    def slots(self) -> dict[str, slice]:
-        """Id columns of each categorical or multi field."""
-        return slot_columns(self.fields)
-
-    @cached_property
-    def numerics(self) -> dict[str, int]:
-        """Dense column of each numeric field."""
-        return dense_columns(self.fields)
+    def _weights(self) -> NDArray[np.uint32]:
+        # odd weights are invertible modulo 2^32, so a change of one word always changes the sum
+        words = np.arange(self.width // 4 - 1, dtype=np.uint32)
+        return 2 * words * np.uint32(0x9E3779B1) + np.uint32(0x85EBCA77)
 
     def encode(self, ids: NDArray[np.int32], dense: NDArray[np.float32]) -> list[bytes]:
         """Rows of matrices [n, slots] and [n, numerics]; ValueError where the shapes do not fit the schema."""
@@ -77,9 +74,7 @@ class Layout:
         return Rows(ids, dense, missing, int(missing.sum()) - rows.count(None))
 
     def _check(self, words: NDArray[np.uint32]) -> NDArray[np.uint32]:
-        # odd weights are invertible modulo 2^32, so a change of one word always changes the sum
-        weights = 2 * np.arange(words.shape[1], dtype=np.uint32) * np.uint32(0x9E3779B1) + np.uint32(0x85EBCA77)
-        total: NDArray[np.uint32] = (words * weights).sum(axis=1, dtype=np.uint32) + np.uint32(self.seed)
+        total: NDArray[np.uint32] = (words * self._weights).sum(axis=1, dtype=np.uint32) + np.uint32(self.seed)
         return total
 
 
@@ -101,3 +96,8 @@ def redis_key(prefix: str, fingerprint: str, generation: str, kind: str, key: st
 def live_key(prefix: str, fingerprint: str) -> str:
     """Where the generation that readers must use is named; one SET of it switches every reader."""
     return f"{prefix}:{fingerprint[:8]}:live"
+
+
+def scan_pattern(start: str) -> str:
+    """The pattern of Redis' SCAN that matches every key that starts so, whatever signs are in it."""
+    return re.sub(r"([*?\[\]^\\])", r"\\\1", start) + "*"

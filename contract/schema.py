@@ -77,6 +77,11 @@ class Field(Strict):
         return {Kind.NUMERIC: 0, Kind.CATEGORICAL: 1, Kind.MULTI: self.max_length or 0}[self.kind]
 
     @property
+    def needs_dictionary(self) -> bool:
+        """Whether its ids come from a dictionary, not from hashing or from being a number."""
+        return self.kind is not Kind.NUMERIC and self.encoding is Encoding.DICTIONARY
+
+    @property
     def source(self) -> str:
         """The raw column."""
         return self.column or self.name

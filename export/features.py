@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from contract.errors import StoreError
 from contract.local_redis import redis_url
-from contract.rows import Layout, layout, live_key, redis_key
+from contract.rows import Layout, layout, live_key, redis_key, scan_pattern
 from contract.schema import Side
 from training.datasets.prepared import KEY, Prepared, dense_matrix, ids_matrix
 
@@ -60,7 +60,7 @@ class _Loader:
     def _write_tables(self) -> int:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         total = 0
-        with Progress(*columns, transient=True) as progress:
+        with Progress(*columns, transient=True, disable=not Console().is_terminal) as progress:
             for side in KINDS:
                 table = self._prepared.table(side).collect()
                 self._write_table(side, table, progress, progress.add_task(f"{side} rows", total=len(table)))
@@ -102,7 +102,7 @@ class _Loader:
         everything = live_key(self._prefix, self._fingerprint).removesuffix("live")
         kept = redis_key(self._prefix, self._fingerprint, self._generation, "", "").removesuffix(":").encode()
         with self._redis.pipeline(transaction=False) as pipeline:
-            for key in self._redis.scan_iter(match=f"{everything}*", count=1_000):
+            for key in self._redis.scan_iter(match=scan_pattern(everything), count=1_000):
                 if key.startswith(kept) or key == f"{everything}live".encode():
                     continue
                 # without its progress, a return to those tables writes them again

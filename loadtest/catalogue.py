@@ -1,6 +1,5 @@
 """What is loaded: the user and item ids in Redis, and the schema, dictionaries and tasks of the bundles."""
 
-import re
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -12,7 +11,7 @@ from contract.bundle import Bundle, latest_version, read_bundle
 from contract.dictionary import Dictionary
 from contract.errors import BundleError, ConfigError, StoreError
 from contract.local_redis import redis_url
-from contract.rows import live_key, redis_key
+from contract.rows import live_key, redis_key, scan_pattern
 from contract.schema import Schema, Task
 
 
@@ -73,6 +72,5 @@ def _live(redis: Redis, address: str, prefix: str, bundles: list[Bundle]) -> tup
 def _ids(redis: Redis, prefix: str, bundle: Bundle, generation: str, kind: str, most: int) -> list[str]:
     """Ids of one side, sorted, so that a seed gives the same popularity on every run."""
     start = redis_key(prefix, bundle.manifest.fingerprint, generation, kind, "")
-    pattern = re.sub(r"([*?\[\]\\])", r"\\\1", start) + "*"
-    keys = islice(redis.scan_iter(match=pattern, count=5_000), most)
+    keys = islice(redis.scan_iter(match=scan_pattern(start), count=5_000), most)
     return sorted({key.decode().removeprefix(start) for key in keys})

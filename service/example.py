@@ -9,7 +9,7 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from contract.dictionary import Dictionary
-from contract.rows import live_key, redis_key
+from contract.rows import live_key, redis_key, scan_pattern
 from contract.schema import Encoding, Field, Kind, Side
 from service.lifecycle import Service
 from service.scoring.registry import Model
@@ -48,8 +48,7 @@ async def _stored_ids(service: Service, model: Model) -> tuple[str | None, list[
                 return None, []
             for kind, found, wanted in (("u", users, 1), ("i", items, _ITEMS)):
                 base = redis_key(prefix, fingerprint, live.decode(), kind, "")
-                pattern = "".join(f"\\{c}" if c in "*?[]\\^" else c for c in base) + "*"
-                async for key in redis.scan_iter(match=pattern, count=10_000):
+                async for key in redis.scan_iter(match=scan_pattern(base), count=10_000):
                     found.append(key.decode(errors="replace").removeprefix(base))
                     if len(found) == wanted:
                         break

@@ -22,6 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from contract.bundle import INPUTS
 from contract.errors import ConfigError, first_error
 from contract.files import whole_folder, write_text
 from contract.schema import Schema, Strict, read_schema
@@ -31,7 +32,7 @@ from training.models import Ranker, build_model
 from training.report import Metrics
 
 SAMPLE_ROWS = 512
-INPUTS = ("request_ids", "request_dense", "item_ids", "item_dense")
+COLUMNS = INPUTS[:-1]  # the graph's inputs but `request_of_item`: each sampled row is a request of its own
 
 
 class RunConfig(Strict):
@@ -64,7 +65,7 @@ class Checkpoint:
     def sample(self) -> dict[str, NDArray[np.generic]]:
         """Inputs of up to 512 validation rows, one request and one item each."""
         with np.load(self.path / "sample.npz", allow_pickle=False) as content:
-            return {name: content[name] for name in INPUTS}
+            return {name: content[name] for name in COLUMNS}
 
 
 def describe(
@@ -96,7 +97,7 @@ def save_checkpoint(
         write_text(folder / "metrics.json", json.dumps(metrics, indent=1) + "\n")
         data.schema.save(folder / "schema.json")
         shutil.copytree(data.path / "dictionaries", folder / "dictionaries")
-        np.savez(folder / "sample.npz", **{name: getattr(sample, name)[:SAMPLE_ROWS] for name in INPUTS})
+        np.savez(folder / "sample.npz", **{name: getattr(sample, name)[:SAMPLE_ROWS] for name in COLUMNS})
 
 
 def check_out(out: Path) -> Path:

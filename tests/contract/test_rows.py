@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from contract.dictionary import Dictionary
-from contract.rows import layout
+from contract.rows import layout, scan_pattern
 from contract.schema import Field, Schema, Side, Task
 
 SCHEMA = Schema(
@@ -73,3 +73,8 @@ def test_a_side_without_fields_has_rows_of_a_check_word_alone() -> None:
     rows = empty.decode(empty.encode(np.empty((2, 0), np.int32), np.empty((2, 0), np.float32)))
     assert rows.ids.shape == (2, 0)
     assert not rows.missing.any()
+
+
+def test_a_scan_pattern_takes_no_sign_of_a_key_for_a_wildcard() -> None:
+    assert scan_pattern("a[b]*c?:") == r"a\[b\]\*c\?:*"
+    assert scan_pattern("twinscore:1:live") == "twinscore:1:live*"

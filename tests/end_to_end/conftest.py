@@ -3,13 +3,12 @@
 import http.client
 import json
 import os
-import re
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,33 +88,34 @@ def whole_way(folder: Path, source: tuple[str, ...], *training: str) -> Iterator
             yield Stack(port, folder)
 
 
-class _service:
-    def __init__(self, folder: Path, url: str) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = int(probe.getsockname()[1])
-        self._process = command(
-            folder, "service", REDIS_URL=url, PORT=str(self._port), HOST="127.0.0.1",
-            TWINSCORE_EXPERIMENTS=str(ROOT / "deploy" / "experiments.yaml"), TWINSCORE_ALLOW_ARM_OVERRIDE="true",
-            TWINSCORE_REDIS_TIMEOUT_MS="5000",  # a busy test machine is not a slow Redis
-        )  # fmt: skip
+@contextmanager
+def _service(folder: Path, url: str) -> Iterator[int]:
+    """`python -m service` on a free port, which is yielded once it is ready."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    process = command(
+        folder, "service", REDIS_URL=url, PORT=str(port), HOST="127.0.0.1",
+        TWINSCORE_EXPERIMENTS=str(ROOT / "deploy" / "experiments.yaml"), TWINSCORE_ALLOW_ARM_OVERRIDE="true",
+        TWINSCORE_REDIS_TIMEOUT_MS="5000",  # a busy test machine is not a slow Redis
+    )  # fmt: skip
+    try:
+        _wait_until_ready(process, port)
+        yield port
+    finally:
+        process.terminate()
+        output, _errors = process.communicate(timeout=30)
+    assert process.returncode in (0, -15), output
+    assert "Traceback" not in output, output
 
-    def __enter__(self) -> int:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            if self._process.poll() is not None:
-                pytest.fail(f"the service ended: {self._process.communicate()[0]}")
-            try:
-                if Stack(self._port, Path()).get("/readyz")[0] == 200:
-                    return self._port
-            except OSError:
-                pass
-            time.sleep(0.1)
-        self.__exit__()
-        pytest.fail("the service was not ready within a minute")
 
-    def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        output, _errors = self._process.communicate(timeout=30)
-        assert self._process.returncode in (0, -15), output
-        assert not re.search("Traceback", output), output
+def _wait_until_ready(process: subprocess.Popen[str], port: int) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            pytest.fail("the service ended before it was ready")
+        with suppress(OSError):
+            if Stack(port, Path()).get("/readyz")[0] == 200:
+                return
+        time.sleep(0.1)
+    pytest.fail("the service was not ready within a minute")

@@ -1,5 +1,7 @@
 """Feature tables to Redis: what is stored, twice, cut off and continued, switched at once."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -106,8 +108,5 @@ def test_an_unreachable_server_is_one_line(prepared: Prepared) -> None:
 
 
 def test_it_runs_without_torch(tmp_path: Path) -> None:
-    import subprocess
-    import sys
-
     code = "import sys, export.features, export.__main__; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=False).returncode == 0

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from contract.errors import ConfigError
 from contract.schema import Field, Side, read_schema
 from tests.training import tiny
-from training.checkpoint import INPUTS, check_out, describe, load_checkpoint, save_checkpoint
+from training.checkpoint import COLUMNS, check_out, describe, load_checkpoint, save_checkpoint
 from training.config import read_recipe
 from training.datasets.prepared import Prepared
 from training.models import Ranker, build_model
@@ -44,7 +44,7 @@ def test_a_checkpoint_scores_as_the_model_it_was(saved: tuple[Path, Ranker]) -> 
 def test_the_sample_is_the_first_512_validation_rows(saved: tuple[Path, Ranker]) -> None:
     run, _ = saved
     sample, matrices = load_checkpoint(run).sample(), Prepared.open(run.parent / "data").matrices("validation")
-    for name in INPUTS:
+    for name in COLUMNS:
         assert np.array_equal(sample[name], getattr(matrices, name)[:512])
 
 
