@@ -24,6 +24,7 @@ HEAD = """\
 #   kind      categorical (default), multi (list; needs max_length), numeric (transform: none or log1p)
 #   encoding  dictionary (default; min_count drops rare values), or hash (needs buckets) beyond millions of values
 #   default   raw value that stands for a missing one
+#   tasks     kind: binary (default, labels 0 and 1) or continuous (any number)
 """
 
 

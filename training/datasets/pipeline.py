@@ -88,16 +88,19 @@ def _place(raw: Raw, field: Field, stored: Stored | None) -> Place:
 
 
 def _targets(raw: Raw, task: Task, train: NDArray[np.bool_]) -> Columns:
-    """Label and, where the source knows it, true probability of a task."""
+    """Label and, where the source knows it, true probability or mean of a task."""
     column = raw.interactions.column(task.label, f"label of task '{task.name}'")
     labels = column.numbers()
+    learned, needed = labels.to_numpy()[train], "value"
+    useful = ~np.isnan(learned)
     if task.kind == "binary":
         column.refuse(~labels.is_in([0.0, 1.0]).fill_null(True), "the label is {}; a binary label is 0 or 1")
-        if not (labels.to_numpy()[train] == 1).any():
-            raise DataError(f"{column.where}: no 1 among the training rows; task '{task.name}' cannot be learned")
+        useful, needed = learned == 1, "1"
+    if not useful.any():
+        raise DataError(f"{column.where}: no {needed} among the training rows; task '{task.name}' cannot be learned")
     targets = {f"label:{task.name}": labels.cast(pl.Float32)}
     if (truth := f"truth:{task.name}") in raw.interactions:
-        targets[truth] = raw.interactions.column(truth, "true probability").numbers().cast(pl.Float32)
+        targets[truth] = raw.interactions.column(truth, "truth").numbers().cast(pl.Float32)
     return targets
 
 

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from contract.errors import DataError
 from contract.schema import Schema, Task
+from training.datasets.bank import read_bank
 from training.datasets.census import PAIRS, read_census
 from training.datasets.click_log import Size
 from training.datasets.open_bandit import read_open_bandit
@@ -30,6 +31,8 @@ def add_parser(subparsers: "Parsers[argparse.ArgumentParser]") -> None:
     census = sources.add_parser("census", help="UCI Census-Income (KDD): two tasks of one person")
     census.add_argument("--raw", type=Path, required=True, help="folder with census-income.test.gz, or the file")
     census.add_argument("--pair", choices=sorted(PAIRS), default="A", help="A: income, B: college; each with marriage")
+    bank = sources.add_parser("bank", help="UCI Bank Marketing: subscription and duration of a call, a hybrid pair")
+    bank.add_argument("--raw", type=Path, required=True, help="bank-additional.zip, its CSV, or the folder of either")
     bandit = sources.add_parser("open_bandit", help="Open Bandit Dataset, small version: real recommendations")
     bandit.add_argument("--raw", type=Path, required=True, help="folder with random/ and bts/")
     for source in sources.choices.values():
@@ -56,6 +59,8 @@ def _read(args: argparse.Namespace) -> Raw:
         return read_tables(args.raw, args.interactions, args.users, args.items, args.schema)
     if args.source == "census":
         return read_census(args.raw, args.pair)
+    if args.source == "bank":
+        return read_bank(args.raw)
     if args.source == "open_bandit":
         return read_open_bandit(args.raw)
     size = Size(args.rows, args.users, args.items, args.click_rate, args.conversion_rate)

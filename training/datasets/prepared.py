@@ -51,7 +51,7 @@ class Matrices:
     item_ids: NDArray[np.int32]  # [n, item slots]
     item_dense: NDArray[np.float32]  # [n, item numerics]
     labels: dict[str, NDArray[np.float32]]  # by task, [n]; NaN where unknown
-    truth: dict[str, NDArray[np.float32]]  # by task, [n]: true probability, where the source knows it
+    truth: dict[str, NDArray[np.float32]]  # by task, [n]: true probability or mean, where the source knows it
 
     def __len__(self) -> int:
         return len(self.request_ids)

@@ -147,6 +147,17 @@ def test_unknown_labels_stay_unknown_and_truth_passes_through(tmp_path: Path) ->
     assert (train.truth["ctr"] == 0.25).all()
 
 
+CONTINUOUS = SCHEMA.replace("label: conversion, space: ctr", "label: spent, space: ctr, kind: continuous")
+
+
+def test_continuous_labels_pass_through_as_numbers(tmp_path: Path) -> None:
+    spent = [None if i % 4 == 0 else i - 50.25 for i in range(ROWS)]
+    frame = interactions().with_columns(spent=pl.Series(spent))
+    shop = prepare(write_shop(tmp_path / "raw", interactions=frame, schema=CONTINUOUS))
+    labels = np.concatenate([shop.matrices(split).labels["cvr"] for split in SPLITS])
+    assert np.array_equal(labels, np.array(spent, np.float32), equal_nan=True)
+
+
 def test_a_constant_number_has_scale_one(tmp_path: Path) -> None:
     same = users().with_columns(age=pl.lit(7))
     known = pl.DataFrame({"user_id": interactions()["user_id"].unique()}).with_columns(age=pl.lit(7), tags=pl.lit("t1"))
@@ -188,6 +199,7 @@ def with_cell(frame: pl.DataFrame, column: str, row: int, value: str | None) -> 
 TWICE = pl.concat([users(), users()[:1]])
 NO_CLICK = interactions().with_columns(click=pl.lit(0))
 LATE_CLICK = with_cell(NO_CLICK, "click", ROWS, "1")
+LATE_SPENT = interactions().with_columns(spent=pl.Series([None] * (ROWS - 1) + [9.5]))
 
 
 @pytest.mark.parametrize(
@@ -217,6 +229,14 @@ LATE_CLICK = with_cell(NO_CLICK, "click", ROWS, "1")
         ({"interactions": interactions().with_columns(timestamp=pl.lit(1))}, "leaves no rows for train"),
         ({"interactions": interactions()[:20]}, "leaves no rows for validation"),
         ({"interactions": LATE_CLICK}, "no 1 among the training rows; task 'ctr'"),
+        (
+            {"interactions": LATE_SPENT, "schema": CONTINUOUS},
+            "'spent': no value among the training rows; task 'cvr'",
+        ),
+        (
+            {"interactions": with_cell(LATE_SPENT, "spent", 3, "much"), "schema": CONTINUOUS},
+            "column 'spent', row 3: 'much' is not a number",
+        ),
         ({"interactions": "user_id,item_id\nu1,i1\nu2\n"}, "row 2: 1 cells where the header has 2"),
         ({"schema": schema_with(user_key=None)}, "users.csv: the schema has no user_key"),
         ({"schema": SCHEMA.replace("label: click", "label: device")}, "schema.yaml:.*label 'device' is also an input"),
