@@ -52,6 +52,7 @@ class Matrices:
     item_dense: NDArray[np.float32]  # [n, item numerics]
     labels: dict[str, NDArray[np.float32]]  # by task, [n]; NaN where unknown
     truth: dict[str, NDArray[np.float32]]  # by task, [n]: true probability or mean, where the source knows it
+    users: NDArray[np.int32] | None = None  # [n]: row numbers in users/, where the schema has a user key
 
     def __len__(self) -> int:
         return len(self.request_ids)
@@ -110,6 +111,7 @@ class Prepared:
             dense_matrix(columns, item, len(moment)),
             self._by_task(moment, "label"),
             self._by_task(moment, "truth"),
+            moment[USER].to_numpy() if USER in moment.columns else None,
         )
 
     def _by_task(self, moment: pl.DataFrame, prefix: str) -> dict[str, NDArray[np.float32]]:

@@ -105,6 +105,10 @@ def test_matrices_join_moment_and_stored(shop: Prepared) -> None:
     assert train.request_ids.min() >= 0
     assert shop.dictionaries["device"].decode(train.request_ids[:12, -1]) == ["d0"] * 10 + ["d1"] * 2
     assert np.isfinite(train.request_dense).all()
+    assert train.users is not None
+    assert (
+        shop.table(Side.USER).collect()[KEY].gather(train.users).to_list() == interactions()["user_id"][:280].to_list()
+    )
 
 
 def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
@@ -132,6 +136,7 @@ def test_without_keys_fields_stay_with_the_moment(tmp_path: Path) -> None:
     assert shop.table(Side.USER).collect().rows() == []
     assert shop.table(Side.USER).collect_schema().names() == [KEY, "city"]
     assert len(shop.matrices("test")) == 80
+    assert shop.matrices("test").users is None
 
 
 def test_unknown_labels_stay_unknown_and_truth_passes_through(tmp_path: Path) -> None:
