@@ -15,7 +15,7 @@ from training.datasets.prepared import Matrices
 
 @dataclass(frozen=True)
 class Batch:
-    """n impressions: the inputs of `Ranker.logits`, labels [n, tasks], and 1 where a row counts for a task."""
+    """n impressions: the inputs of `Ranker.raw`, labels [n, tasks], and 1 where a row counts for a task."""
 
     request_ids: Tensor
     request_dense: Tensor
@@ -44,10 +44,9 @@ class Batch:
         return len(self.labels)
 
     @property
-    def inputs(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """What the model takes: every impression is a request of its own."""
-        of_item = torch.arange(len(self), device=self.labels.device)
-        return self.request_ids, self.request_dense, self.item_ids, self.item_dense, of_item
+    def inputs(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What `Ranker.raw` takes: every impression is a request of its own."""
+        return self.request_ids, self.request_dense, self.item_ids, self.item_dense
 
     def rows(self, index: Tensor | slice) -> Self:
         """These rows."""

@@ -1,13 +1,49 @@
-"""The joint loss: tasks weigh in over the rows of their own spaces (PLE, RecSys 2020, section 4.3)."""
+"""Losses by task: over the rows of the task's own space, or over the entire space."""
 
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.nn.functional import logsigmoid
+
+from contract.schema import Task
 
 
-def joint_loss(logits: Tensor, labels: Tensor, counted: Tensor, weights: Tensor) -> Tensor:
-    """Weighted sum over tasks of the mean cross entropy over counted rows; a task without any adds 0.
+def space_losses(each: Tensor, counted: Tensor) -> tuple[Tensor, Tensor]:
+    """Sum of losses and number of rows, [tasks] each: a task weighs in over its own space (PLE, section 4.3).
 
-    logits, labels and counted (0 or 1) are [N, tasks], weights [tasks]; labels of rows not counted must be finite.
+    each and counted (0 or 1) are [N, tasks]; losses of rows not counted must be finite.
     """
-    each = binary_cross_entropy_with_logits(logits, labels, reduction="none") * counted
-    return (each.sum(0) / counted.sum(0).clamp(min=1) * weights).sum()
+    return (each * counted).sum(0), counted.sum(0)
+
+
+def joint_targets(tasks: Sequence[Task], labels: Tensor, counted: Tensor) -> tuple[Tensor, Tensor]:
+    """Labels and counted rows over the entire space, [N, tasks]: a task in a space becomes `space and task`.
+
+    A row counts where the space's label is known and, if it is 1, the task's own too. Other tasks stay as they are.
+    """
+    names = [task.name for task in tasks]
+    joint, known = [], []
+    for k, task in enumerate(tasks):
+        if task.space == "all":
+            joint.append(labels[:, k])
+            known.append(counted[:, k])
+            continue
+        space = names.index(task.space)
+        inside = joint[space] if space < k else labels[:, space]
+        joint.append(inside * labels[:, k])
+        known.append((known[space] if space < k else counted[:, space]) * torch.where(inside > 0, counted[:, k], 1.0))
+    return torch.stack(joint, dim=1), torch.stack(known, dim=1)
+
+
+def log_of_not(log_p: Tensor) -> Tensor:
+    """log(1 - p) from log p < 0, stable at both ends (Maechler 2012)."""
+    log_p = log_p.clamp(max=-1e-7)
+    near = torch.log(-torch.expm1(log_p))
+    return torch.where(log_p > -0.6931, near, torch.log1p(-log_p.exp()))
+
+
+def product_loss(logits: Sequence[Tensor], labels: Tensor) -> Tensor:
+    """Cross entropy of p = product of sigmoid(logits) against labels, [N]: ESMM's pCTCVR = pCTR pCVR."""
+    log_p = torch.stack([logsigmoid(z) for z in logits]).sum(0)
+    return -(labels * log_p + (1 - labels) * log_of_not(log_p))

@@ -51,10 +51,10 @@ def test_the_order_is_the_generators() -> None:
     assert not torch.equal(one, other)
 
 
-def test_every_row_is_a_request_of_its_own() -> None:
-    split = of({"ctr": [0.0] * 5, "cvr": [0.0] * 5})
-    *_, of_item = list(split.in_order(3))[1].inputs
-    assert of_item.tolist() == [0, 1]
+def test_a_batch_brings_what_the_model_takes() -> None:
+    batch = list(of({"ctr": [0.0] * 5, "cvr": [0.0] * 5}).in_order(3))[1]
+    assert [len(part) for part in batch.inputs] == [2] * 4
+    assert batch.inputs[0] is batch.request_ids
 
 
 def test_labels_that_the_data_lack() -> None:

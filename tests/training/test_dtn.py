@@ -12,6 +12,7 @@ from tests.training import tiny
 from training.models import build_model
 from training.models.dtn import DTN, DTNSettings
 from training.models.experts import Gate, OutputGate
+from training.models.features import GatheredFeatures
 
 Floats = NDArray[np.float32]
 CHAIN = tuple(Task(name=name, label=f"label {name}") for name in ("view", "cart", "buy"))
@@ -59,7 +60,7 @@ def expected_logits(model: DTN, vectors: Tensor, ids: Tensor, upstream: list[set
                 group.append((prediction[:, None, None] * banks[u]).astype(np.float32))
         own, other = gated(model.own_gates[k], x, [banks[k]]), gated(model.other_gates[k], x, [*group, banks[-1]])
         fused = own + other if model.fuse == "sum" else np.hstack([own, other])
-        logits.append(numbers(tower(torch.from_numpy(fused))))
+        logits.append(numbers(tower(torch.from_numpy(fused)))[:, 0])
     return np.stack(logits, axis=1)
 
 
@@ -75,20 +76,20 @@ def test_wiring(preset: str, tasks: int) -> None:
     model = build(tasks, preset=preset)
     vectors, ids = sample(model)
     expected = expected_logits(model, vectors, ids, [set(), {0}, {0, 1}])
-    np.testing.assert_allclose(numbers(model.score(vectors, ids)), expected, atol=1e-5)
+    np.testing.assert_allclose(numbers(model.score(GatheredFeatures(vectors, ids))), expected, atol=1e-5)
 
 
 def test_a_task_sees_as_upstream_the_tasks_it_names() -> None:
     model = build(3, upstream={"buy": ["view"], "cart": []})
     vectors, ids = sample(model)
     expected = expected_logits(model, vectors, ids, [set(), set(), {0}])
-    np.testing.assert_allclose(numbers(model.score(vectors, ids)), expected, atol=1e-5)
+    np.testing.assert_allclose(numbers(model.score(GatheredFeatures(vectors, ids))), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("stopped", [True, False])
 def test_stop_gradient_keeps_a_task_out_of_its_upstream_tower(stopped: bool) -> None:
     model = build(2, tsn_stop_gradient=stopped)
-    model.score(*sample(model))[:, 1].sum().backward()  # type: ignore[no-untyped-call]
+    model.score(GatheredFeatures(*sample(model)))[:, 1].sum().backward()  # type: ignore[no-untyped-call]
     moved = [bool(p.grad.any()) for p in model.towers[0].parameters() if p.grad is not None]
     assert any(moved) != stopped
 
@@ -111,7 +112,7 @@ def test_a_bank_has_every_module_as_often_as_asked() -> None:
     ("settings", "message"),
     [
         ({"upstream": {"view": ["buy"]}}, "'buy' must stand before it"),
-        ({"upstream": {"buy": ["play"]}}, "'play' is not one of the tasks view, cart, buy"),
+        ({"upstream": {"buy": ["play"]}}, "'play' is not one of the binary tasks view, cart, buy"),
         ({"memonet": {"fields": ["age", "user"]}}, "'age' is not one of user, hour, item, shelf"),
         ({"memonet": {"fields": 1}}, "leave it out"),
     ],

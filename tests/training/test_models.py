@@ -71,8 +71,8 @@ def test_gradient_reaches_every_parameter_of_the_released_form() -> None:
 
 def check_gradients(model: Ranker) -> None:
     """Fails naming the parameters that a loss on all tasks does not move."""
-    logits = model.logits(*tiny.inputs(tiny.schema(), items=256, requests=256))
-    (logits * torch.randn_like(logits)).sum().backward()  # type: ignore[no-untyped-call]
+    raw = model.raw(*tiny.inputs(tiny.schema(), items=256, requests=256))
+    (raw * torch.randn_like(raw)).sum().backward()  # type: ignore[no-untyped-call]
     unmoved = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
     assert unmoved == []
 
@@ -85,9 +85,9 @@ def test_overfits_64_rows(name: str) -> None:
     optimiser = torch.optim.Adam(model.parameters(), lr=0.01)
     for _ in range(100):
         optimiser.zero_grad()
-        bce(model.logits(*inputs), labels).backward()  # type: ignore[no-untyped-call]
+        bce(model.raw(*inputs), labels).backward()  # type: ignore[no-untyped-call]
         optimiser.step()
-    assert bce(model.logits(*inputs), labels).item() < 0.02
+    assert bce(model.raw(*inputs), labels).item() < 0.02
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -103,11 +103,6 @@ def test_ids_out_of_range_count_as_missing(name: str) -> None:
         item_ids[:, 0] = torch.where(column == 5, column, column.clamp(min=-1))  # 11 ids: 21 is beyond them too
         scores.append(torch.stack(model(request_ids, request_dense, item_ids, item_dense, of_item)))
     assert torch.equal(scores[0], scores[1])
-
-
-def test_continuous_tasks_are_refused() -> None:
-    with pytest.raises(ConfigError, match="'time' is continuous"):
-        build("ple", tiny.schema(tasks=[Task(name="time", label="seconds", kind="continuous")]))
 
 
 def test_a_schema_that_was_not_prepared_is_refused() -> None:

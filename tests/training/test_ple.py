@@ -8,6 +8,7 @@ from torch import Tensor
 from tests.training import tiny
 from training.models import build_model
 from training.models.experts import Experts, Gate
+from training.models.features import GatheredFeatures
 from training.models.ple import PLE, Level, PLESettings
 
 Floats = NDArray[np.float32]
@@ -60,8 +61,8 @@ def test_towers_read_what_the_levels_gave() -> None:
     fused = [vectors.flatten(1)] * 3
     for level in model.levels:
         fused = level(fused)
-    expected = torch.stack([tower(x) for tower, x in zip(model.towers, fused, strict=True)], dim=1)
-    torch.testing.assert_close(model.score(vectors, torch.zeros(4, 0)), expected)
+    expected = torch.cat([tower(x) for tower, x in zip(model.towers, fused, strict=True)], dim=1)
+    torch.testing.assert_close(model.score(GatheredFeatures(vectors, torch.zeros(4, 0))), expected)
 
 
 def test_one_tasks_own_experts_do_not_reach_the_others_first_level() -> None:

@@ -13,15 +13,15 @@ from contract.command import run
 from contract.errors import ConfigError, DataError
 from contract.schema import Field, Schema, Side, Task
 from tests.training import tiny
-from training import train as training
 from training.__main__ import main
 from training.batches import Batch
 from training.checkpoint import load_checkpoint
 from training.config import read_recipe
 from training.datasets.prepared import Prepared
-from training.losses import joint_loss
+from training.evaluation import predict, scores, selection_score
+from training.fit import optimiser
 from training.metrics import TaskMetrics, task_metrics
-from training.models import build_model
+from training.models import Ranker, build_model
 
 SMALL = ("batch_size=100", "epochs=3", "model.embedding=4", "learning_rate=1e-2", "patience=10")
 FAST = {"ple": (), "dtn": ("model.memonet.code_book=100", "model.width=8")}
@@ -42,12 +42,12 @@ def interrupt_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Send SIGINT, as Ctrl-C does, in the middle of a step."""
     steps = iter(range(1, step + 1))
 
-    def interrupted(logits: Tensor, labels: Tensor, counted: Tensor, weights: Tensor) -> Tensor:
+    def interrupted(model: Ranker, losses: Tensor) -> None:
         if next(steps) == step:
             signal.raise_signal(signal.SIGINT)
-        return joint_loss(logits, labels, counted, weights)
+        losses.sum().backward()  # type: ignore[no-untyped-call]
 
-    monkeypatch.setattr(training, "joint_loss", interrupted)
+    monkeypatch.setattr(Ranker, "backward", interrupted)
 
 
 @pytest.mark.parametrize("model", ["ple", "dtn"])
@@ -75,7 +75,7 @@ def test_metrics_are_those_of_the_weights_kept(data: Path, tmp_path: Path) -> No
     assert checkpoint.config.steps < 40 * 4  # it stopped early, so the last weights were not the best
     matrices = Prepared.open(data).matrices("test")
     split = Batch.of(matrices, checkpoint.schema, torch.device("cpu"))
-    ctr = training.predict(checkpoint.model, split)[:, 0]
+    ctr = scores(checkpoint.model, 0, predict(checkpoint.model, split))
     found = task_metrics(ctr, matrices.labels["ctr"], np.ones(len(ctr), bool))
     assert found == pytest.approx(checkpoint.metrics["test"]["ctr"], abs=1e-6)
 
@@ -178,19 +178,19 @@ def test_selection_is_by_mean_auc_and_by_log_loss_where_there_is_none() -> None:
     def metrics(auc: float | None, log_loss: float | None, positives: int = 50) -> TaskMetrics:
         return {"auc": auc, "log_loss": log_loss, "calibration": None, "rows": 100, "positives": positives}
 
-    assert training.selection_score({"a": metrics(0.6, 9.0), "b": metrics(0.8, 9.0)}) == pytest.approx(0.7)
-    assert training.selection_score({"a": metrics(0.6, 9.0), "b": metrics(None, 9.0)}) == pytest.approx(0.6)
+    assert selection_score({"a": metrics(0.6, 9.0), "b": metrics(0.8, 9.0)}) == pytest.approx(0.7)
+    assert selection_score({"a": metrics(0.6, 9.0), "b": metrics(None, 9.0)}) == pytest.approx(0.6)
     # variances 101 / (12 * 2500) and 101 / (12 * 99): the second AUC counts 99 where the first counts 2500
-    rare = training.selection_score({"a": metrics(0.6, 9.0), "b": metrics(0.8, 9.0, positives=1)})
+    rare = selection_score({"a": metrics(0.6, 9.0), "b": metrics(0.8, 9.0, positives=1)})
     assert rare == pytest.approx((2500 * 0.6 + 99 * 0.8) / 2599)
-    assert training.selection_score({"a": metrics(None, 0.5), "b": metrics(None, None)}) == pytest.approx(-0.5)
-    assert np.isnan(training.selection_score({"a": metrics(0.5, float("nan"))}))
+    assert selection_score({"a": metrics(None, 0.5), "b": metrics(None, None)}) == pytest.approx(-0.5)
+    assert np.isnan(selection_score({"a": metrics(0.5, float("nan"))}))
 
 
 def test_tables_decay_at_their_own_rate() -> None:
     recipe = read_recipe("dtn", assignments=["table_decay=0.5", "weight_decay=0.25"])
     model = build_model("dtn", tiny.schema(), recipe.model)
-    tables, others = training.optimiser(model, recipe).param_groups
+    tables, others = optimiser(model, recipe).param_groups
     assert (tables["weight_decay"], others["weight_decay"]) == (0.5, 0.25)
     assert len(tables["params"]) == 2 + 3  # two sides, and a code book a bank
     assert len(tables["params"]) + len(others["params"]) == len(list(model.parameters()))

@@ -28,9 +28,9 @@ from torch import Tensor, cat, nn, stack
 from contract.errors import ConfigError
 from contract.schema import Schema, Strict
 from training.models.experts import Gate, OutputGate
+from training.models.features import Features
 from training.models.interactions import GatedCross, MaskNet, MemoNet, PairHash
 from training.models.ranker import ModelSettings, Ranker, Width
-from training.models.towers import Tower
 
 PRESETS: dict[str, dict[str, object]] = {
     "paper": {"gate_input": "x", "fuse": "concat", "tsn_stop_gradient": False},
@@ -66,12 +66,17 @@ class MemoNetSettings(Strict):
 
 
 class DTNSettings(ModelSettings):
-    """Settings of DTN; `upstream`: task → tasks whose predictions it sees, default all before it in the schema."""
+    """Settings of DTN; `upstream`: task → binary tasks whose predictions it sees, default all before it in the schema.
+
+    Without `tsn` no prediction passes down; without `shared_bank` there is none (both for ablation).
+    """
 
     preset: Literal["paper", "released"] = "paper"
     gate_input: Literal["x", "output"] = "x"
     fuse: Literal["concat", "sum"] = "concat"
+    tsn: bool = True
     tsn_stop_gradient: bool = False
+    shared_bank: bool = True
     modules: tuple[Literal["gated_cross", "masknet", "memonet", "mlp"], ...] = Attribute(
         default=("gated_cross", "masknet", "memonet"), min_length=1
     )
@@ -110,7 +115,7 @@ class DTN(Ranker):
 
     def __init__(self, schema: Schema, settings: DTNSettings) -> None:
         super().__init__(schema, settings)
-        self.upstream = _upstream(self.tasks, settings.upstream)
+        self.upstream = _upstream(schema, settings)
         self.fuse, self.stop_gradient = settings.fuse, settings.tsn_stop_gradient
         tasks, fields = len(self.tasks), len(self.field_names)
         pairing = self._pairing(settings.memonet) if "memonet" in settings.modules else []
@@ -118,29 +123,34 @@ class DTN(Ranker):
         memonet = settings.memonet
         self.hash = PairHash(columns, memonet.hashes, memonet.code_book) if pairing else None
         chosen = [self.field_names.index(name) for name in pairing]
-        self.banks = nn.ModuleList(Bank(fields, chosen, settings) for _ in range(tasks + 1))  # the last one is shared
+        banks = tasks + settings.shared_bank  # the last one is shared
+        if banks == 1:
+            raise ConfigError("DTN without shared_bank needs two tasks or more: a task gates the banks of others")
+        self.banks = nn.ModuleList(Bank(fields, chosen, settings) for _ in range(banks))
         modules, inputs = len(settings.modules) * settings.repeats, fields * settings.embedding
         self.own_gates = nn.ModuleList(_gate(inputs, modules, settings) for _ in range(tasks))
-        self.other_gates = nn.ModuleList(_gate(inputs, modules * tasks, settings) for _ in range(tasks))
+        self.other_gates = nn.ModuleList(_gate(inputs, modules * (banks - 1), settings) for _ in range(tasks))
         fused = settings.width * (2 if self.fuse == "concat" else 1)
-        self.towers = nn.ModuleList(Tower(fused, settings.tower, settings.dropout) for _ in range(tasks))
+        self.towers = self.task_towers(fused, settings)
 
-    def score(self, vectors: Tensor, ids: Tensor) -> Tensor:
-        x, addresses = vectors.flatten(1), None if self.hash is None else self.hash(ids)
-        *banks, shared = [bank(vectors, addresses) for bank in self.banks]  # [N, modules, width] each
-        logits: list[Tensor] = []
+    def score(self, features: Features) -> Tensor:
+        vectors, addresses = features.vectors, None if self.hash is None else self.hash(features.ids)
+        x = vectors.flatten(1)
+        outputs = [bank(vectors, addresses) for bank in self.banks]  # [N, modules, width] each
+        banks, shared = outputs[: len(self.tasks)], outputs[len(self.tasks) :]
+        raw: list[Tensor] = []
         for k, tower in enumerate(self.towers):
-            others = [self._seen(k, u, bank, logits) for u, bank in enumerate(banks) if u != k]
+            others = [self._seen(k, u, bank, raw) for u, bank in enumerate(banks) if u != k]
             own = self.own_gates[k](x, banks[k])
-            other = self.other_gates[k](x, cat([*others, shared], dim=1))
-            logits.append(tower(own + other if self.fuse == "sum" else cat([own, other], dim=1)))
-        return stack(logits, dim=1)
+            other = self.other_gates[k](x, cat([*others, *shared], dim=1))
+            raw.append(tower(own + other if self.fuse == "sum" else cat([own, other], dim=1)))
+        return cat(raw, dim=1)
 
-    def _seen(self, task: int, other: int, bank: Tensor, logits: list[Tensor]) -> Tensor:
+    def _seen(self, task: int, other: int, bank: Tensor, raw: list[Tensor]) -> Tensor:
         """Another task's bank as this task sees it: times its prediction if that task is upstream."""
         if other not in self.upstream[task]:
             return bank
-        prediction = logits[other].sigmoid()[:, None, None]
+        prediction = raw[other].sigmoid()[:, :, None]
         return bank * (prediction.detach() if self.stop_gradient else prediction)
 
     def _pairing(self, settings: MemoNetSettings) -> list[str]:
@@ -176,12 +186,17 @@ def _gate(inputs: int, choices: int, settings: DTNSettings) -> nn.Module:
     return Gate(inputs, choices) if settings.gate_input == "x" else OutputGate(settings.width, choices)
 
 
-def _upstream(tasks: tuple[str, ...], named: dict[str, tuple[str, ...]]) -> list[set[int]]:
-    """For each task the positions of its upstream tasks; ConfigError unless those stand before it in the schema."""
+def _upstream(schema: Schema, settings: DTNSettings) -> list[set[int]]:
+    """For each task the positions of its upstream tasks; ConfigError unless those are binary and stand before it."""
+    tasks, named = tuple(task.name for task in schema.tasks), settings.upstream
+    binary = [task.name for task in schema.tasks if task.kind == "binary"]
     for task, sources in named.items():
-        for name in (task, *sources):
-            if name not in tasks:
-                raise ConfigError(f"upstream: '{name}' is not one of the tasks {', '.join(tasks)}")
-        if late := [name for name in sources if tasks.index(name) >= tasks.index(task)]:
-            raise ConfigError(f"upstream of '{task}': '{late[0]}' must stand before it in the schema's tasks")
-    return [{tasks.index(name) for name in named.get(task, tasks[:k])} for k, task in enumerate(tasks)]
+        if task not in tasks:
+            raise ConfigError(f"upstream: '{task}' is not one of the tasks {', '.join(tasks)}")
+        for name in sources:
+            if name not in binary:
+                raise ConfigError(f"upstream of '{task}': '{name}' is not one of the binary tasks {', '.join(binary)}")
+            if tasks.index(name) >= tasks.index(task):
+                raise ConfigError(f"upstream of '{task}': '{name}' must stand before it in the schema's tasks")
+    before = [[name for name in tasks[:k] if name in binary and settings.tsn] for k in range(len(tasks))]
+    return [{tasks.index(name) for name in named.get(task, before[k])} for k, task in enumerate(tasks)]

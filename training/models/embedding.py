@@ -1,10 +1,13 @@
 """Fields → one vector each: [rows, id slots] and [rows, numerics] → [rows, fields, width]."""
 
+from itertools import accumulate
+
 import torch
 from torch import Tensor, nn
 
 from contract.errors import SchemaError
 from contract.schema import Field, Kind, slot_columns
+from training.models.features import Block, Lookup
 
 LIMIT = 20.0  # standard deviations: one absurd price must not overflow the net
 BINS = 64
@@ -49,7 +52,46 @@ class SideEmbedding(nn.Module):
             parts += [_mean(rows[:, columns], safe[:, columns]) for columns in self.lists]
         if len(self.numbers.direction):
             parts.append(self.numbers(dense))
-        return torch.cat(parts, dim=1), safe.index_select(1, self.single) if self.lists else safe
+        return torch.cat(parts, dim=1), self._single(safe)
+
+    def lookup(self, ids: Tensor, dense: Tensor) -> tuple[Lookup, Tensor]:
+        """The same vectors as weighted rows of `rows_table`, and the safe ids."""
+        safe = self.ids(ids)
+        rows, weights = [self._single(safe + self.ids.offsets)], [torch.ones(len(ids), len(self.categorical))]
+        fields = list(range(len(self.categorical)))
+        for columns in self.lists:
+            rows.append((safe + self.ids.offsets)[:, columns])
+            weights.append(_shares(safe[:, columns]))
+            fields += [fields[-1] + 1 if fields else 0] * rows[-1].shape[1]
+        numeric, shares = self.numbers.lookup(dense)
+        first = len(self.names) - len(self.numbers.direction)
+        fields += [first + n for n in range(len(self.numbers.direction)) for _ in range(3)]
+        rows.append(numeric + self.table.num_embeddings)
+        return Lookup(torch.cat(rows, 1), torch.cat([*weights, shares], 1), fields), self._single(safe)
+
+    def rows_table(self) -> Tensor:
+        """All rows that `lookup` may name: those of ids, then those of numbers [V, width]."""
+        return torch.cat([self.table.weight, self.numbers.rows().flatten(0, 1)])
+
+    def blocks(self, most: int) -> list[Block]:
+        """Fields of at most `most` ids whose products are cheaper by table rows: one value a row, or a number."""
+        starts = dict(zip(self.sizes_of, self.ids.starts, strict=True))
+        small = [
+            Block(starts[name], starts[name] + self.sizes_of[name], field)
+            for field, name in enumerate(self.categorical)
+            if self.sizes_of[name] <= most
+        ]
+        first, height = len(self.names) - len(self.numbers.direction), BINS + 2
+        if height <= most:
+            begin = self.table.num_embeddings
+            small += [
+                Block(begin + n * height, begin + (n + 1) * height, first + n)
+                for n in range(len(self.numbers.direction))
+            ]
+        return small
+
+    def _single(self, safe: Tensor) -> Tensor:
+        return safe.index_select(1, self.single) if self.lists else safe
 
 
 class _Ids(nn.Module):
@@ -57,7 +99,8 @@ class _Ids(nn.Module):
 
     def __init__(self, fields: tuple[Field, ...], sizes: dict[str, int]) -> None:
         super().__init__()
-        starts = dict(zip(sizes, torch.tensor([0, *sizes.values()]).cumsum(0).tolist(), strict=False))
+        self.starts = list(accumulate(sizes.values(), initial=0))[:-1]
+        starts = dict(zip(sizes, self.starts, strict=True))
         slots = [field.name for field in fields for _ in range(field.slots)]
         self.register_buffer("sizes", torch.tensor([sizes[name] for name in slots], dtype=torch.int64))
         self.register_buffer("offsets", torch.tensor([starts[name] for name in slots], dtype=torch.int64))
@@ -98,6 +141,23 @@ class _Numbers(nn.Module):
         bent = (filled.transpose(0, 1) @ self.bends).transpose(0, 1)
         return z * self.direction + self.origin + bent
 
+    def rows(self) -> Tensor:
+        """[n, bins + 2, width]: the vector at each knot but for z v, then v."""
+        first = self.origin.unsqueeze(1)
+        return torch.cat([first, first + self.bends.cumsum(1), self.direction.unsqueeze(1)], dim=1)
+
+    def lookup(self, dense: Tensor) -> tuple[Tensor, Tensor]:
+        """Vectors as weighted `rows`: the knots below and above z, and v; row numbers and weights [rows, 3 n]."""
+        z = self.standard(dense)  # [rows, n]
+        knots = self.knots
+        bin_ = torch.searchsorted(knots, z.T.contiguous(), right=True).sub_(1).clamp_(0, BINS - 1)  # [n, rows]
+        low, high = knots.gather(1, bin_).T, knots.gather(1, bin_ + 1).T
+        share = ((z - low) / (high - low)).clamp(0, 1)
+        start = torch.arange(len(knots)) * (BINS + 2)
+        below = bin_.T + start
+        rows = torch.stack([below, below + 1, (start + BINS + 1).expand_as(below)], dim=2)
+        return rows.flatten(1), torch.stack([1 - share, share, z], dim=2).flatten(1)
+
     def standard(self, dense: Tensor) -> Tensor:
         """z, [rows, n]."""
         x = torch.where(self.logged, dense.sign() * dense.abs().log1p(), dense)
@@ -116,10 +176,15 @@ class _Numbers(nn.Module):
 
 def _mean(vectors: Tensor, ids: Tensor) -> Tensor:
     """Mean of the vectors [rows, slots, width] of non-zero ids [rows, slots], or the first where all are zero."""
+    return (_shares(ids).unsqueeze(2) * vectors).sum(1, keepdim=True)
+
+
+def _shares(ids: Tensor) -> Tensor:
+    """What each slot adds to its field's mean: [rows, slots]."""
     given = ids != 0
     first = torch.arange(ids.shape[1], device=ids.device) == 0
-    counted = (given | (~given.any(dim=1, keepdim=True) & first)).to(vectors.dtype)
-    return (counted.unsqueeze(2) * vectors).sum(1, keepdim=True) / counted.sum(1)[:, None, None]
+    counted = (given | (~given.any(dim=1, keepdim=True) & first)).to(torch.float32)
+    return counted / counted.sum(1, keepdim=True)
 
 
 def _size(field: Field) -> int:

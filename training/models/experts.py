@@ -7,6 +7,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from training.models.dropout import ReluDropout
+
 
 class Experts(nn.Module):
     """`count` relu experts of one shape that read the same input: [N, inputs] → [N, count, layers[-1]]."""
@@ -16,12 +18,16 @@ class Experts(nn.Module):
         self.count = count
         self.first = nn.Linear(inputs, count * layers[0])
         self.deeper = nn.ModuleList(StackedLinear(count, before, after) for before, after in pairwise(layers))
-        self.dropout = nn.Dropout(dropout)
+        self.activation = ReluDropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        hidden = self.dropout(self.first(x).relu()).unflatten(1, (self.count, -1))  # [N, count, width]
+        return self.after(self.first(x))
+
+    def after(self, product: Tensor) -> Tensor:
+        """All that follows the first product `first(x)` [N, count * layers[0]]."""
+        hidden = self.activation(product).unflatten(1, (self.count, -1))  # [N, count, width]
         for layer in self.deeper:
-            hidden = self.dropout(layer(hidden).relu())
+            hidden = self.activation(layer(hidden))
         result: Tensor = hidden
         return result
 

@@ -9,12 +9,12 @@ Departures: none known. Experts are single relu layers by default, as in the pap
 """
 
 from pydantic import Field as Attribute
-from torch import Tensor, cat, nn, stack
+from torch import Tensor, cat, nn
 
 from contract.schema import Schema
-from training.models.experts import Experts, Gate
+from training.models.experts import Experts, Gate, mix
+from training.models.features import Features
 from training.models.ranker import ModelSettings, Ranker, Width
-from training.models.towers import Tower
 
 
 class PLESettings(ModelSettings):
@@ -39,19 +39,38 @@ class Level(nn.Module):
         self.gates = nn.ModuleList(Gate(inputs, own + shared) for _ in range(tasks))
         self.shared_gate = None if last else Gate(inputs, sum(counts))
 
-    def forward(self, inputs: list[Tensor]) -> list[Tensor]:
-        """[N, inputs] a group → [N, width] a task, and one of the shared group unless this is the last level."""
-        groups = [experts(x) for experts, x in zip(self.experts, inputs, strict=True)]  # [N, count, width] each
-        *own, shared = groups
-        fused = [
-            gate(x, cat([outputs, shared], dim=1))
-            for gate, x, outputs in zip(self.gates, inputs[:-1], own, strict=True)
-        ]
-        return fused if self.shared_gate is None else [*fused, self.shared_gate(inputs[-1], cat(groups, dim=1))]
+    @property
+    def each_expert(self) -> list[Experts]:
+        """The groups of experts, tasks first."""
+        return [group for group in self.experts if isinstance(group, Experts)]
+
+    @property
+    def each_gate(self) -> list[Gate]:
+        """The gates, tasks first; the shared one last, if there is one."""
+        return [gate for gate in (*self.gates, self.shared_gate) if isinstance(gate, Gate)]
+
+    def forward(self, inputs: Features | list[Tensor]) -> list[Tensor]:
+        """Features, or [N, inputs] a group → [N, width] a task, and one of the shared group but for the last level."""
+        products, scores = self._products(inputs)
+        groups = [experts.after(product) for experts, product in zip(self.each_expert, products, strict=True)]
+        *own, shared = groups  # [N, count, width] each
+        fused = [mix(score, cat([outputs, shared], dim=1)) for score, outputs in zip(scores, own, strict=False)]
+        return fused if self.shared_gate is None else [*fused, mix(scores[-1], cat(groups, dim=1))]
+
+    def _products(self, inputs: Features | list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """First products of each group's experts, and scores of each gate: one product where all read one x."""
+        experts, scores = [group.first for group in self.each_expert], [gate.scores for gate in self.each_gate]
+        if not isinstance(inputs, list):
+            found = inputs.linear([*experts, *scores])
+            return found[: len(experts)], found[len(experts) :]
+        return (
+            [layer(x) for layer, x in zip(experts, inputs, strict=True)],
+            [layer(x) for layer, x in zip(scores, inputs, strict=False)],
+        )
 
 
 class PLE(Ranker):
-    """Two levels of experts, own and shared, gated task by task."""
+    """Levels of experts, own and shared, gated task by task."""
 
     def __init__(self, schema: Schema, settings: PLESettings) -> None:
         super().__init__(schema, settings)
@@ -60,10 +79,11 @@ class PLE(Ranker):
         self.levels = nn.ModuleList(
             Level(tasks, widths[j], settings, last=j == settings.levels - 1) for j in range(settings.levels)
         )
-        self.towers = nn.ModuleList(Tower(widths[-1], settings.tower, settings.dropout) for _ in range(tasks))
+        self.towers = self.task_towers(widths[-1], settings)
 
-    def score(self, vectors: Tensor, ids: Tensor) -> Tensor:
-        fused = [vectors.flatten(1)] * (len(self.tasks) + 1)
+    def score(self, features: Features) -> Tensor:
+        fused: Features | list[Tensor] = features
         for level in self.levels:
             fused = level(fused)
-        return stack([tower(x) for tower, x in zip(self.towers, fused, strict=True)], dim=1)
+        assert isinstance(fused, list)  # there is at least one level
+        return cat([tower(x) for tower, x in zip(self.towers, fused, strict=True)], dim=1)

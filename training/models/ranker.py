@@ -1,5 +1,6 @@
-"""What every model shares: the graph's inputs, the embedding of both sides, and one output a task."""
+"""What every model shares: the graph's inputs, the embedding of both sides, and a head a task."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import torch
@@ -8,36 +9,56 @@ from torch import Tensor, nn
 
 from contract.errors import ConfigError
 from contract.schema import Schema, Strict
+from training.losses import space_losses
+from training.models.calibration import Method
 from training.models.embedding import SideEmbedding
+from training.models.features import BaggedFeatures, Block, Features, GatheredFeatures, Lookup
+from training.models.heads import Head, Regression, build_head
+from training.models.towers import Tower
 
 Width = Annotated[int, Attribute(ge=1)]
+SMALL = 4  # a field is looked up as products where a batch has this many rows for each of its ids
 
 
 class ModelSettings(Strict):
-    """Settings of every model."""
+    """Settings of every model. `regression`: the head of a continuous task; `positive_weight`: of a binary one."""
 
     embedding: Width = 16
     embedding_std: float = Attribute(default=0.25, gt=0)
     tower: tuple[Width, ...] = (64,)
     dropout: float = Attribute(default=0.0, ge=0, lt=1)
+    regression: dict[str, Regression] = Attribute(default_factory=dict)  # default mse
+    positive_weight: dict[str, Annotated[float, Attribute(gt=0)]] = Attribute(default_factory=dict)  # default 1
+    calibration: Method = "platt"
 
 
 class Ranker(nn.Module):
-    """A multi-task model: N candidates of R requests → one probability a candidate and task.
+    """A multi-task model: N candidates of R requests → one value a candidate and task.
 
     Inputs, columns as contract.schema lays out `request_fields` and `item_fields`: request_ids [R, Fr] and item_ids
     [N, Fi] int32, request_dense [R, Dr] and item_dense [N, Di] float32, request_of_item [N] in [0, R).
+
+    A model reads `Features` in `score` and returns what its heads read. It may replace `losses` and `backward`.
     """
 
     def __init__(self, schema: Schema, settings: ModelSettings) -> None:
         super().__init__()
-        if late := [task.name for task in schema.tasks if task.kind != "binary"]:
-            raise ConfigError(f"task '{late[0]}' is continuous: only binary tasks can be trained yet; remove it")
+        self.schema_tasks = schema.tasks
         self.tasks = tuple(task.name for task in schema.tasks)
+        _refuse_strangers(schema, settings)
+        self.heads = nn.ModuleList(
+            build_head(
+                task,
+                settings.regression.get(task.name, "mse"),
+                settings.positive_weight.get(task.name, 1.0),
+                settings.calibration,
+            )
+            for task in schema.tasks
+        )
         sides = (schema.request_fields, schema.item_fields)
         self.request, self.item = (SideEmbedding(side, settings.embedding, settings.embedding_std) for side in sides)
-        self.field_names = self.request.names + self.item.names  # the order of `vectors` in `score`
-        self.categorical = self.request.categorical + self.item.categorical  # the order of `ids` there
+        self.field_names = self.request.names + self.item.names  # the order of `vectors`
+        self.categorical = self.request.categorical + self.item.categorical  # the order of `ids`
 
     def forward(
         self,
@@ -47,35 +68,101 @@ class Ranker(nn.Module):
         item_dense: Tensor,
         request_of_item: Tensor,
     ) -> tuple[Tensor, ...]:
-        """Probabilities, [N] a task in schema order."""
-        logits = self.logits(request_ids, request_dense, item_ids, item_dense, request_of_item)
-        return tuple(logits.sigmoid().unbind(1))
+        """Values, [N] a task in schema order: calibrated probabilities, or a continuous task's means."""
+        raw = self.raw(request_ids, request_dense, item_ids, item_dense, request_of_item)
+        return tuple(head.value(part) for head, part in zip(self.each_head, self.parts(raw), strict=True))
 
-    def logits(
+    def raw(
         self,
         request_ids: Tensor,
         request_dense: Tensor,
         item_ids: Tensor,
         item_dense: Tensor,
-        request_of_item: Tensor,
+        request_of_item: Tensor | None = None,
     ) -> Tensor:
-        """Logits [N, tasks]. What depends on the request alone is computed once a request, then gathered."""
+        """Raw outputs [N, sum of head widths]. What depends on the request alone is computed once a request.
+
+        Without `request_of_item` row n of the request belongs to candidate n, as in training.
+        """
+        if request_of_item is None and self.training and item_ids.device.type == "cpu":
+            return self.score(self._bagged(request_ids, request_dense, item_ids, item_dense))
         vectors, ids = [], []
         if self.request.names:
             request, safe = self.request(request_ids, request_dense)
-            vectors.append(request.index_select(0, request_of_item))
-            ids.append(safe.index_select(0, request_of_item))
+            of_item = request_of_item
+            vectors.append(request if of_item is None else request.index_select(0, of_item))
+            ids.append(safe if of_item is None else safe.index_select(0, of_item))
         if self.item.names:
             item, safe = self.item(item_ids, item_dense)
             vectors.append(item)
             ids.append(safe)
-        return self.score(torch.cat(vectors, dim=1), torch.cat(ids, dim=1))
+        return self.score(GatheredFeatures(torch.cat(vectors, dim=1), torch.cat(ids, dim=1)))
 
-    def measure(self, request_dense: Tensor, item_dense: Tensor) -> None:
-        """Fit what is measured rather than learnt, the knots of numeric fields, to training rows; before training."""
+    def score(self, features: Features) -> Tensor:
+        """Raw outputs [N, sum of head widths]."""
+        raise NotImplementedError
+
+    def losses(self, raw: Tensor, labels: Tensor, counted: Tensor) -> tuple[Tensor, Tensor]:
+        """Sum of losses and number of rows, [tasks] each, over the counted rows of labels and counted [N, tasks]."""
+        return space_losses(self.each_loss(raw, labels), counted)
+
+    def backward(self, losses: Tensor) -> None:
+        """Gradients of the tasks' weighted losses [tasks]."""
+        losses.sum().backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+
+    def each_loss(self, raw: Tensor, labels: Tensor) -> Tensor:
+        """[N, tasks]."""
+        each = zip(self.each_head, self.parts(raw), labels.unbind(1), strict=True)
+        return torch.stack([head.loss(part, of_task) for head, part, of_task in each], dim=1)
+
+    @property
+    def each_head(self) -> list[Head]:
+        """The heads, in task order."""
+        return [head for head in self.heads if isinstance(head, Head)]
+
+    def parts(self, raw: Tensor) -> tuple[Tensor, ...]:
+        """Raw outputs by task, [N, width] each."""
+        return raw.split([head.width for head in self.each_head], dim=1)
+
+    def task_towers(self, inputs: int, settings: ModelSettings) -> nn.ModuleList:
+        """A tower a task, as wide at its end as the task's head."""
+        return nn.ModuleList(Tower(inputs, settings.tower, settings.dropout, head.width) for head in self.each_head)
+
+    def measure(self, request_dense: Tensor, item_dense: Tensor, labels: Tensor, counted: Tensor) -> None:
+        """Fit what is measured rather than learnt to training rows, before training: numeric knots, label scales."""
         self.request.numbers.measure(request_dense)
         self.item.numbers.measure(item_dense)
+        for head, of_task, known in zip(self.each_head, labels.unbind(1), counted.unbind(1), strict=True):
+            head.measure(of_task[known > 0])
 
-    def score(self, vectors: Tensor, ids: Tensor) -> Tensor:
-        """Logits [N, tasks] of field vectors [N, F, d] and the ids [N, C] of the categorical fields."""
-        raise NotImplementedError
+    def _bagged(self, request_ids: Tensor, request_dense: Tensor, item_ids: Tensor, item_dense: Tensor) -> Features:
+        most = len(item_ids) // SMALL
+        sides = [(self.request, request_ids, request_dense), (self.item, item_ids, item_dense)]
+        rows, weights, safe, owners, blocks, tables = [], [], [], list[int](), list[Block](), []
+        field = start = 0
+        for side, ids, dense in sides:
+            lookup, safe_ids = side.lookup(ids, dense)
+            rows.append(lookup.rows + start)
+            weights.append(lookup.weights)
+            safe.append(safe_ids)
+            owners += [owner + field for owner in lookup.fields]
+            blocks += [Block(b.start + start, b.stop + start, b.field + field) for b in side.blocks(most)]
+            tables.append(side.rows_table())
+            start, field = start + len(tables[-1]), field + len(side.names)
+        joined = Lookup(torch.cat(rows, dim=1), torch.cat(weights, dim=1), owners)
+        return BaggedFeatures(torch.cat(tables), joined, blocks, field, torch.cat(safe, dim=1))
+
+
+def _refuse_strangers(schema: Schema, settings: ModelSettings) -> None:
+    """ConfigError for a head that belongs to no task of its kind."""
+    kinds: Sequence[tuple[str, str, dict[str, object]]] = (
+        ("regression", "continuous", dict(settings.regression)),
+        ("positive_weight", "binary", dict(settings.positive_weight)),
+    )
+    for key, kind, named in kinds:
+        known = [task.name for task in schema.tasks if task.kind == kind]
+        for name in named:
+            if name not in known:
+                raise ConfigError(
+                    f"model.{key}: '{name}' is not one of the {kind} tasks ({', '.join(known) or 'none'})"
+                )

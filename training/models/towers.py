@@ -5,20 +5,22 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from training.models.dropout import ReluDropout
+
 
 class Tower(nn.Module):
-    """Relu layers and a linear head: [N, inputs] → logits [N]."""
+    """Relu layers and a linear head: [N, inputs] → raw outputs [N, outputs]."""
 
-    def __init__(self, inputs: int, layers: Sequence[int], dropout: float) -> None:
+    def __init__(self, inputs: int, layers: Sequence[int], dropout: float, outputs: int = 1) -> None:
         super().__init__()
         self.hidden = nn.Sequential(
             *(
-                nn.Sequential(nn.Linear(before, after), nn.ReLU(), nn.Dropout(dropout))
+                nn.Sequential(nn.Linear(before, after), ReluDropout(dropout))
                 for before, after in pairwise([inputs, *layers])
             )
         )
-        self.head = nn.Linear([inputs, *layers][-1], 1)
+        self.head = nn.Linear([inputs, *layers][-1], outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.head(self.hidden(x)).squeeze(1)
-        return logits
+        raw: Tensor = self.head(self.hidden(x))
+        return raw

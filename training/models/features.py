@@ -1,0 +1,145 @@
+"""What models read: field vectors, ids, and the first layers' products with them.
+
+`BaggedFeatures` computes those products without ever forming most of x. Since x is a concatenation of table rows,
+
+    x W = sum over fields f of E_f[id_f] W_f = sum over f of (E_f W_f)[id_f],
+
+a field with few ids needs one product of its small table and a sum of rows of the result: exact, and a fraction of the
+work when a batch has more rows than the field has ids. Numbers are three weighted rows of a table (see embedding.py).
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import embedding_bag, linear
+
+
+class Features(Protocol):
+    """Field vectors [N, F, d], ids [N, C] of the categorical fields, and x = flattened vectors times linear layers."""
+
+    @property
+    def vectors(self) -> Tensor: ...
+
+    @property
+    def ids(self) -> Tensor: ...
+
+    def linear(self, layers: Sequence[nn.Linear]) -> list[Tensor]:
+        """[layer(x) for layer in layers]."""
+        ...
+
+
+class GatheredFeatures:
+    """Vectors that are there: the graph's form, and the form for GPUs."""
+
+    def __init__(self, vectors: Tensor, ids: Tensor) -> None:
+        self.vectors, self.ids = vectors, ids
+
+    def linear(self, layers: Sequence[nn.Linear]) -> list[Tensor]:
+        x = self.vectors.flatten(1)
+        return [layer(x) for layer in layers]
+
+
+class Block(NamedTuple):
+    """One field with few ids: its rows [start, stop) in the table, and its place among the fields of x."""
+
+    start: int
+    stop: int
+    field: int
+
+
+class Lookup(NamedTuple):
+    """Which table rows make up the fields: row numbers [N, S], weights [N, S], the field of each slot [S]."""
+
+    rows: Tensor
+    weights: Tensor
+    fields: list[int]
+
+
+class BaggedFeatures:
+    """Vectors as weighted sums of rows of one table [V, d]; `blocks` are the fields that products are factored over."""
+
+    def __init__(self, table: Tensor, lookup: Lookup, blocks: Sequence[Block], fields: int, ids: Tensor) -> None:
+        self.table, self.lookup, self.blocks, self.fields, self.ids = table, lookup, list(blocks), fields, ids
+
+    @cached_property
+    def vectors(self) -> Tensor:
+        """[N, F, d]."""
+        return self._vectors(range(self.fields))
+
+    def linear(self, layers: Sequence[nn.Linear]) -> list[Tensor]:
+        weight = torch.cat([layer.weight for layer in layers])  # [H, D]
+        factored = {block.field for block in self.blocks}
+        rest = [field for field in range(self.fields) if field not in factored]
+        columns = weight.unflatten(1, (self.fields, -1))[:, rest].flatten(1)
+        product = linear(self._vectors(rest).flatten(1), columns) if rest else 0
+        if factored:
+            product = product + self._factored(weight)
+        parts = product.split([layer.out_features for layer in layers], dim=1)
+        return [part + layer.bias for part, layer in zip(parts, layers, strict=True)]
+
+    def _vectors(self, fields: Sequence[int]) -> Tensor:
+        """Vectors of these fields [N, fields, d]: one gather, then a sum over each field's slots."""
+        places = {field: place for place, field in enumerate(fields)}
+        slots = [slot for slot, field in enumerate(self.lookup.fields) if field in places]
+        rows = self.table[self.lookup.rows[:, slots]] * self.lookup.weights[:, slots, None]
+        if len(slots) == len(places):
+            return rows
+        place = torch.tensor([places[self.lookup.fields[slot]] for slot in slots])
+        return rows.new_zeros(len(rows), len(places), rows.shape[2]).index_add(1, place, rows)
+
+    def _factored(self, weight: Tensor) -> Tensor:
+        """Products of the factored fields: [N, H]."""
+        starts, shift = {}, 0
+        for block in self.blocks:
+            starts[block.field] = block.start - shift
+            shift += block.stop - block.start
+        slots = [slot for slot, field in enumerate(self.lookup.fields) if field in starts]
+        down = torch.tensor([starts[self.lookup.fields[slot]] for slot in slots])
+        rows, weights = self.lookup.rows[:, slots] - down, self.lookup.weights[:, slots]
+        result: Tensor = _BagLinear.apply(self.table, weight, rows, weights, self.blocks)
+        return result
+
+
+class _BagLinear(torch.autograd.Function):
+    """Sum over slots s of weights[:, s] * P[rows[:, s]], where P stacks E_f W_f over the blocks: [N, H]."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, table: Tensor, weight: Tensor, rows: Tensor, weights: Tensor, blocks: Sequence[Block]
+    ) -> Tensor:
+        ctx.save_for_backward(table, weight, rows, weights)
+        ctx.blocks, width = blocks, table.shape[1]
+        products = table.new_empty(sum(b.stop - b.start for b in blocks), len(weight))
+        for block, part in _parts(blocks, products):
+            torch.mm(table[block.start : block.stop], weight[:, _columns(block, width)].T, out=part)
+        return embedding_bag(rows, products, mode="sum", per_sample_weights=weights)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+        table, weight, rows, weights = ctx.saved_tensors
+        products = _transposed_bag(grads[0], rows, weights, sum(b.stop - b.start for b in ctx.blocks))
+        table_grad, weight_grad = torch.zeros_like(table), torch.zeros_like(weight)
+        for block, part in _parts(ctx.blocks, products):
+            ids, columns = slice(block.start, block.stop), _columns(block, table.shape[1])
+            torch.mm(part, weight[:, columns], out=table_grad[ids])
+            weight_grad[:, columns] = part.T @ table[ids]
+        return table_grad, weight_grad, None, None, None
+
+
+def _transposed_bag(grad: Tensor, rows: Tensor, weights: Tensor, count: int) -> Tensor:
+    """Gradient of an embedding bag in its table [count, H]: itself a bag, of the rows that met each table row."""
+    met, order = rows.flatten().to(torch.int32).sort()
+    offsets = torch.searchsorted(met, torch.arange(count, dtype=torch.int32))
+    sources = order.div(rows.shape[1], rounding_mode="floor")
+    return embedding_bag(sources, grad, offsets, mode="sum", per_sample_weights=weights.flatten()[order])
+
+
+def _parts(blocks: Sequence[Block], products: Tensor) -> list[tuple[Block, Tensor]]:
+    return list(zip(blocks, products.split([b.stop - b.start for b in blocks]), strict=True))
+
+
+def _columns(block: Block, width: int) -> slice:
+    return slice(block.field * width, (block.field + 1) * width)
