@@ -34,9 +34,9 @@ def prepare(library: str) -> None:
         return
     folder = ENVIRONMENTS / library
     shutil.rmtree(folder, ignore_errors=True)
-    _run([sys.executable, "-m", "venv", str(folder)], library)
-    pip = [str(python_of(library)), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
-    _run([*pip, "-r", str(HERE / f"{library}.txt")], library)
+    _run([sys.executable, "-m", "venv", "--without-pip", str(folder)], library)  # our own pip fills it
+    pip = [sys.executable, "-m", "pip", "--python", str(python_of(library)), "--disable-pip-version-check"]
+    _run([*pip, "install", "-q", "-r", str(HERE / f"{library}.txt")], library)
     _marker(library).write_text(sha256(HERE / f"{library}.txt"), encoding="utf-8")
 
 

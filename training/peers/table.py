@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from statistics import mean, median, stdev
 
+from rich.markup import escape
 from rich.table import Table
 
 from training.peers.runs import Outcome
@@ -17,7 +18,7 @@ def outcomes_table(outcomes: Sequence[Outcome]) -> Table:
         table.add_column(column, justify="right")
     table.add_column("")
     for _, group in groupby(sorted(outcomes, key=_place), key=_place):
-        table.add_row(*_cells(list(group), tasks))
+        table.add_row(*map(escape, _cells(list(group), tasks)))
     return table
 
 
@@ -48,7 +49,7 @@ def _cells(group: list[Outcome], tasks: list[str]) -> list[str]:
         *(_shown([o.auc.get(task) for o in done]) for task in tasks),
         f"{median(rates):,.0f}" if rates else "–",
         f"{first.parameters:,}" if first.parameters else "–",
-        "; ".join(filter(None, [first.note, *(f"seed {o.seed} FAILED: {o.error}" for o in failed)])),
+        "; ".join([first.note] * bool(first.note) + [f"seed {o.seed} FAILED: {o.error}" for o in failed]),
     ]
 
 
