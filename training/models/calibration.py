@@ -30,5 +30,6 @@ class Calibration(nn.Module):
             before, after = self.knots
             width = before.diff()  # > 0
             filled = ((logits.unsqueeze(1) - before[:-1]) / width).clamp(0, 1)  # [N, KNOTS - 1]
-            return after[0] + (filled * after.diff()).sum(1)
+            risen: Tensor = after[0] + (filled * after.diff()).sum(1)
+            return risen
         return logits

@@ -52,7 +52,8 @@ class BinaryHead(Head):
         return raw[:, 0] - self.positive_weight.log()
 
     def value(self, raw: Tensor) -> Tensor:
-        return self.calibration(self.logit(raw)).sigmoid()
+        calibrated: Tensor = self.calibration(self.logit(raw))
+        return calibrated.sigmoid()
 
 
 class MeanHead(Head):
