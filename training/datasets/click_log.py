@@ -1,12 +1,6 @@
-"""A population of users and items, a log of what they were shown, and its true probabilities.
+"""A population of users and items, and a log of what they were shown, in the shape of Ali-CCP.
 
-A request shows up to ten items to one user. For each task, the logit of an impression is
-
-    b + .5 main + .5 <u_user, v_item> + .9 pairs - c log(position)
-
-where `main` sums an effect of every field, the dot product is of latent factors, and `pairs` sums free tables over
-pairs of fields: some shared by both tasks, some of one task alone. Each term is standardised. Users and items are drawn
-by Zipf's law; b is found by bisection, so that clicks and conversions given clicks have the wanted rates.
+A request shows up to ten items to one user. Users and items are drawn by Zipf's law.
 """
 
 from dataclasses import dataclass
@@ -17,7 +11,6 @@ from numpy.typing import NDArray
 SLATE = 10
 START, DAYS = 1_767_225_600, 8  # 2026-01-01, in seconds
 ZIPF = 1.05
-FACTORS, RHO = 8, 0.5  # latent width; how far a user's taste in buying follows the taste in clicking
 PROFILE = {"segment": 97, "gender": 2, "age": 7, "consumption": 3, "shopping_depth": 3, "occupation": 2, "city": 4}
 CATALOGUE = {"category": 200, "shop": 1_000, "brand": 500}
 INTENTIONS, SCENES = 300, 3
@@ -26,7 +19,6 @@ PAIRS = {
     "click": (("city", "shop"), ("segment", "brand"), ("hour", "category")),
     "conversion": (("consumption", "brand"), ("shopping_depth", "shop"), ("segment", "shop")),
 }
-POSITION_EFFECT = {"click": 0.5, "conversion": 0.1}
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -73,9 +65,9 @@ class Log:
 
 def draw_goods(rng: np.random.Generator, count: int) -> Goods:
     """Each shop sells one brand or so in few categories, as shops do."""
-    shop = _zipf(rng, CATALOGUE["shop"], count)
-    category = np.where(rng.random(count) < 0.7, shop % CATALOGUE["category"], _zipf(rng, CATALOGUE["category"], count))
-    brand = np.where(rng.random(count) < 0.27, -1, _zipf(rng, CATALOGUE["brand"], count))
+    shop = zipf(rng, CATALOGUE["shop"], count)
+    category = np.where(rng.random(count) < 0.7, shop % CATALOGUE["category"], zipf(rng, CATALOGUE["category"], count))
+    brand = np.where(rng.random(count) < 0.27, -1, zipf(rng, CATALOGUE["brand"], count))
     intentions = _ragged(rng, (category[:, None] * 7 + rng.integers(0, 12, (count, 5))) % INTENTIONS)
     price = np.round(np.exp(rng.normal(3.5, 1.0, count)), 2).astype(np.float64)
     return Goods({"category": category, "shop": shop, "brand": brand}, intentions, price)
@@ -84,7 +76,7 @@ def draw_goods(rng: np.random.Generator, count: int) -> Goods:
 def draw_people(rng: np.random.Generator, count: int, goods: Goods) -> People:
     """Histories are of items that the user met, drawn by popularity and by a taste of the user's segment."""
     profile = {name: rng.integers(0, size, count) for name, size in PROFILE.items()}
-    met = _zipf(rng, len(goods.price), (count, 20))
+    met = zipf(rng, len(goods.price), (count, 20))
     taste = (profile["segment"][:, None] * 13 + rng.integers(0, 8, (count, 20))) % CATALOGUE["category"]
     category = np.where(rng.random((count, 20)) < 0.4, taste, goods.catalogue["category"][met])
     histories = {"category": _ragged(rng, category), "shop": _ragged(rng, goods.catalogue["shop"][met])}
@@ -94,10 +86,10 @@ def draw_people(rng: np.random.Generator, count: int, goods: Goods) -> People:
 def draw_log(rng: np.random.Generator, size: Size, people: People, goods: Goods) -> Log:
     slate = min(SLATE, size.items)
     requests = -(-size.rows // slate)
-    user = np.repeat(_zipf(rng, size.users, requests), slate)[: size.rows]
+    user = np.repeat(zipf(rng, size.users, requests), slate)[: size.rows]
     time = np.repeat(START + np.sort(rng.integers(0, DAYS * 86_400, requests)), slate)[: size.rows]
     scene = np.repeat(rng.choice(SCENES, requests, p=(0.6, 0.3, 0.1)), slate)[: size.rows]
-    item = _slates(rng, size.items, requests, slate).ravel()[: size.rows]
+    item = draw_slates(rng, size.items, requests, slate).ravel()[: size.rows]
     codes = {"scene": scene, "hour": time % 86_400 // 3_600, "position": np.arange(size.rows) % slate}
     for name in ("category", "shop"):
         value = goods.catalogue[name][item]
@@ -106,9 +98,9 @@ def draw_log(rng: np.random.Generator, size: Size, people: People, goods: Goods)
     return Log(user, item, time, codes)
 
 
-def _slates(rng: np.random.Generator, items: int, requests: int, length: int) -> Ints:
+def draw_slates(rng: np.random.Generator, items: int, requests: int, length: int) -> Ints:
     """Distinct items in each request, by popularity: [requests, length]."""
-    slates = _zipf(rng, items, (requests, length))
+    slates = zipf(rng, items, (requests, length))
     while True:
         ordered = np.argsort(slates, axis=1, kind="stable")
         sorted_ = np.take_along_axis(slates, ordered, axis=1)
@@ -116,10 +108,10 @@ def _slates(rng: np.random.Generator, items: int, requests: int, length: int) ->
         np.put_along_axis(again, ordered[:, 1:], sorted_[:, 1:] == sorted_[:, :-1], axis=1)
         if not again.any():
             return slates
-        slates[again] = _zipf(rng, items, int(again.sum()))
+        slates[again] = zipf(rng, items, int(again.sum()))
 
 
-def _zipf(rng: np.random.Generator, count: int, shape: int | tuple[int, ...]) -> Ints:
+def zipf(rng: np.random.Generator, count: int, shape: int | tuple[int, ...]) -> Ints:
     """Draw from 0..count-1 with probability in proportion to 1 / (1 + i)^ZIPF."""
     cumulative = np.cumsum((1.0 + np.arange(count)) ** -ZIPF)
     return np.searchsorted(cumulative / cumulative[-1], rng.random(shape), side="right").clip(max=count - 1)
@@ -129,59 +121,3 @@ def _ragged(rng: np.random.Generator, codes: Ints) -> Ints:
     """Cut each row to a random length, 0 to all, by -1."""
     lengths = rng.integers(0, codes.shape[1] + 1, len(codes))
     return np.where(np.arange(codes.shape[1]) < lengths[:, None], codes, -1)
-
-
-def probabilities(
-    rng: np.random.Generator, size: Size, people: People, goods: Goods, log: Log
-) -> tuple[Floats, Floats]:
-    """P(click) and P(conversion | click) of each impression."""
-    codes = {name: values[log.user] for name, values in people.profile.items()}
-    codes |= {name: values[log.item] for name, values in goods.catalogue.items()}
-    codes |= log.codes
-    numbers = {"activity": np.log1p(people.activity)[log.user], "price": np.log1p(goods.price)[log.item]}
-    shared = _pairs(rng, codes, "both")
-    items = rng.normal(size=(size.items, FACTORS))[log.item]
-    taste = rng.normal(size=(size.users, FACTORS))
-    taste_of = {"click": taste, "conversion": RHO * taste + np.sqrt(1 - RHO**2) * rng.normal(size=taste.shape)}
-    wanted = {"click": size.click_rate, "conversion": size.conversion_rate}
-    found: dict[str, Floats] = {}
-    for task, rate in wanted.items():
-        main = np.sum([_effect(rng, values) for name, values in codes.items() if name != "position"], axis=0)
-        main += np.sum([rng.normal() * _standard(values) for values in numbers.values()], axis=0)
-        factors = (taste_of[task][log.user] * items).sum(axis=1)
-        pairs = shared + _pairs(rng, codes, task)
-        logits = 0.5 * _standard(main) + 0.5 * _standard(factors) + 0.9 * _standard(pairs)
-        logits -= POSITION_EFFECT[task] * np.log1p(codes["position"])
-        found[task] = _with_rate(logits, rate, found.get("click", np.ones(size.rows)))
-    return found["click"], found["conversion"]
-
-
-def _effect(rng: np.random.Generator, codes: Ints) -> Floats:
-    """A free effect of each value, 'missing' too."""
-    table: Floats = rng.normal(size=codes.max() + 2)
-    return table[codes + 1]
-
-
-def _pairs(rng: np.random.Generator, codes: dict[str, Ints], whose: str) -> Floats:
-    """Sum of free effects of each pair of values, over the pairs of fields that belong to `whose`."""
-    total = np.zeros(len(codes["hour"]))
-    for left, right in PAIRS[whose]:
-        table = rng.normal(size=(codes[left].max() + 2, codes[right].max() + 2))
-        total += table[codes[left] + 1, codes[right] + 1]
-    return total
-
-
-def _standard(values: Floats) -> Floats:
-    spread = float(values.std())
-    return (values - float(values.mean())) / (spread if spread > 0 else 1.0)
-
-
-def _with_rate(logits: Floats, rate: float, weights: Floats) -> Floats:
-    """Probabilities whose weighted mean is `rate`, by bisection of the bias."""
-    low, high = -30.0, 30.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        mean = np.average(1 / (1 + np.exp(-(logits + middle))), weights=weights)
-        low, high = (middle, high) if mean < rate else (low, middle)
-    probabilities: Floats = 1 / (1 + np.exp(-(logits + low)))
-    return probabilities

@@ -4,10 +4,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
-from contract.errors import DataError
+from contract.errors import ConfigError, DataError
 from contract.schema import Side
 from tests.training.datasets.shop import SCHEMA, write_shop
 from training.__main__ import main
@@ -24,6 +25,23 @@ def test_synthetic_with_its_raw_files(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "300 users, 50 items" in printed
     assert main(["prepare", "table", "--raw", str(raw), "--out", str(out)]) == 0
     assert Prepared.open(out).description.source == "table"
+
+
+def test_the_truth_has_options(tmp_path: Path) -> None:
+    arguments = ["prepare", "synthetic", "--rows", "5000", "--out", str(tmp_path), "--shape", "flat"]
+    assert main([*arguments, "--pairs", "1.2", "--specific", "1", "--pair-fields", "small", "--rho", "0"]) == 0
+    prepared = Prepared.open(tmp_path)
+    assert prepared.description.source.endswith("flat by small fields, factors 0.2, pairs 1.2, rho 0, specific 1")
+    truth = prepared.matrices("train").truth
+    assert truth["ctr"].mean() == pytest.approx(0.1, abs=0.01)
+    assert np.average(truth["cvr"], weights=truth["ctr"]) == pytest.approx(0.2, abs=0.02)
+    assert main([*arguments, "--click-rate", "0.3"]) == 0
+    assert prepared.matrices("train").truth["ctr"].mean() == pytest.approx(0.3, abs=0.02)
+
+
+def test_halves_are_of_the_flat_shape(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--pair-fields chooses between the halves of --shape flat"):
+        main(["prepare", "synthetic", "--pair-fields", "small", "--out", str(tmp_path)])
 
 
 def test_table_by_file_names(tmp_path: Path) -> None:
@@ -62,7 +80,18 @@ def test_an_error_is_one_line_and_status_2(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [["--rows", "0"], ["--click-rate", "1"], ["--conversion-rate", "-1"], ["--seed", "x"]]
+    "wrong",
+    [
+        ["--rows", "0"],
+        ["--click-rate", "1"],
+        ["--conversion-rate", "-1"],
+        ["--seed", "x"],
+        ["--pairs", "-1"],
+        ["--pairs", "nan"],
+        ["--specific", "1.1"],
+        ["--rho", "2"],
+        ["--shape", "round"],
+    ],
 )
 def test_impossible_sizes_are_refused(wrong: list[str], tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="2"):

@@ -1,5 +1,6 @@
 """The synthetic log: rates and truth as asked for, reproducible, and the same through files."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,12 @@ from training.datasets.click_log import SLATE, Size
 from training.datasets.pipeline import write_prepared
 from training.datasets.prepared import Prepared
 from training.datasets.raw import Raw
-from training.datasets.synthetic import draw, synthetic_schema
+from training.datasets.synthetic import Shape, draw, synthetic_schema
 from training.datasets.table import read_tables, write_tables
+from training.datasets.truth import Effects
 
 SIZE = Size(30_000, users=2_000, items=300)
+DIGEST = "b2015c44c4b060dd80abc8fbc503b35d3f88304bcfe9f076ee67e42a6c25e9f9"
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +68,22 @@ def test_effects_of_one_task_alone_exist(raw: Raw) -> None:
     assert 0.1 < both < 0.9
 
 
+def test_the_default_log_stays_the_same_to_the_bit() -> None:
+    """Figures in the benchmarks were measured on it: new options must not change what the old ones draw."""
+    raw = draw(Size(3_000, users=300, items=50), seed=1)
+    tables = (raw.interactions, raw.users, raw.items)
+    text = "".join(table.frame.write_csv(float_precision=9) for table in tables if table is not None)
+    assert hashlib.sha256(text.encode()).hexdigest() == DIGEST
+    assert raw.source == "synthetic: 3000 rows, 300 users, 50 items, seed 1"
+
+
+def test_the_source_tells_what_is_not_default() -> None:
+    raw = draw(Size(100), 2, "flat", Effects(pairs=1.5, specific=1.0), "small")
+    assert raw.source == (
+        "synthetic: 100 rows, 20000 users, 5000 items, seed 2, flat by small fields, pairs 1.5, specific 1"
+    )
+
+
 def test_the_seed_decides(raw: Raw) -> None:
     again, other = draw(SIZE, seed=3), draw(SIZE, seed=4)
     assert again.interactions.frame.equals(raw.interactions.frame)
@@ -76,7 +95,9 @@ def test_any_size_draws(rows: int, items: int) -> None:
     assert len(draw(Size(rows, users=2, items=items), seed=1).interactions) == rows
 
 
-def test_files_prepare_to_the_same_data_set(raw: Raw, tmp_path: Path) -> None:
+@pytest.mark.parametrize("shape", ["aliccp", "flat"])
+def test_files_prepare_to_the_same_data_set(shape: Shape, tmp_path: Path) -> None:
+    raw = draw(SIZE, 3, shape)
     write_tables(raw, tmp_path / "raw")
     write_prepared(raw, tmp_path / "memory")
     write_prepared(read_tables(tmp_path / "raw"), tmp_path / "files")
@@ -88,4 +109,4 @@ def test_files_prepare_to_the_same_data_set(raw: Raw, tmp_path: Path) -> None:
     assert [path.name for path, ok in zip(written, same, strict=True) if not ok] == ["prepared.json"]  # another source
     truth = Prepared.open(tmp_path / "files").matrices("test").truth
     assert set(truth) == {"ctr", "cvr"}
-    assert read_tables(tmp_path / "raw").schema == synthetic_schema()
+    assert read_tables(tmp_path / "raw").schema == synthetic_schema(shape)
