@@ -16,7 +16,7 @@ from training.evaluation import evaluate, selection_score
 from training.models import Ranker
 from training.report import shown_number
 
-TABLES = ("table.weight", "codes.weight")  # looked up by id: they take `table_decay`
+TABLES = ("table.weight",)  # looked up by id: they take `table_decay`
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """DTN's wiring, in both forms, against gates and groups written out in numpy."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -10,9 +12,11 @@ from contract.errors import ConfigError
 from contract.schema import Task
 from tests.training import tiny
 from training.models import build_model
+from training.models.bank import Bank
 from training.models.dtn import DTN, DTNSettings
 from training.models.experts import Gate, OutputGate
 from training.models.features import GatheredFeatures
+from training.models.memonet import MemoNet
 
 Floats = NDArray[np.float32]
 CHAIN = tuple(Task(name=name, label=f"label {name}") for name in ("view", "cart", "buy"))
@@ -48,9 +52,10 @@ def gated(gate: nn.Module, x: Floats, group: list[Floats]) -> Floats:
 
 def expected_logits(model: DTN, vectors: Tensor, ids: Tensor, upstream: list[set[int]]) -> Floats:
     """The figure, task by task: GN of the own bank, TSN of the others and the shared one, tower."""
-    assert model.hash is not None
+    assert model.codes is not None
     x = numbers(vectors).reshape(len(vectors), -1)
-    banks = [numbers(bank(vectors, model.hash(ids))) for bank in model.banks]
+    words = iter(model.codes(ids))
+    banks = [numbers(alone(bank, vectors, words)) for bank in model.each_bank]
     logits: list[Floats] = []
     for k, tower in enumerate(model.towers):
         group = []
@@ -62,6 +67,12 @@ def expected_logits(model: DTN, vectors: Tensor, ids: Tensor, upstream: list[set
         fused = own + other if model.fuse == "sum" else np.hstack([own, other])
         logits.append(numbers(tower(torch.from_numpy(fused)))[:, 0])
     return np.stack(logits, axis=1)
+
+
+def alone(bank: Bank, vectors: Tensor, words: Iterator[Tensor]) -> Tensor:
+    """Outputs of a bank by itself [N, modules, width], each module computing its own first products."""
+    outputs = [m(vectors, next(words)) if isinstance(m, MemoNet) else m(vectors) for m in bank.each_member]
+    return torch.stack(outputs, dim=1)
 
 
 def sample(model: DTN) -> tuple[Tensor, Tensor]:
@@ -104,8 +115,8 @@ def test_presets_set_all_three_switches_and_a_given_one_stands() -> None:
 def test_a_bank_has_every_module_as_often_as_asked() -> None:
     model = build(2, modules=["mlp", "masknet"], repeats=3)
     assert len(model.banks) == 3
-    assert model.banks[0](torch.randn(2, len(model.field_names), 4), None).shape == (2, 6, 5)
-    assert model.hash is None
+    assert alone(model.each_bank[0], torch.randn(2, len(model.field_names), 4), iter([])).shape == (2, 6, 5)
+    assert model.codes is None
 
 
 @pytest.mark.parametrize(
@@ -124,5 +135,27 @@ def test_settings_that_do_not_fit_the_schema(settings: dict[str, object], messag
 
 def test_memonet_takes_the_fields_with_the_most_ids() -> None:
     model = build(1, memonet={"fields": 2})
-    assert model.hash is not None
-    assert [model.categorical[i] for i in model.hash.columns.tolist()] == ["user", "item"]
+    assert model.codes is not None
+    assert [model.categorical[i] for i in model.codes.hash.columns.tolist()] == ["user", "item"]
+
+
+def test_without_tsn_nothing_passes_down() -> None:
+    model = build(2, tsn=False)
+    vectors, ids = sample(model)
+    expected = expected_logits(model, vectors, ids, [set(), set()])
+    np.testing.assert_allclose(numbers(model.score(GatheredFeatures(vectors, ids))), expected, atol=1e-5)
+
+
+def test_without_the_shared_bank_a_task_gates_the_others_alone() -> None:
+    model = build(2, shared_bank=False)
+    assert len(model.banks) == 2
+    assert model.score(GatheredFeatures(*sample(model))).shape == (6, 2)
+    with pytest.raises(ConfigError, match="two tasks or more"):
+        build(1, shared_bank=False)
+
+
+def test_a_continuous_task_is_upstream_of_none() -> None:
+    tasks = (Task(name="view", label="v"), Task(name="time", label="t", kind="continuous"), Task(name="buy", label="b"))
+    assert DTN(tiny.schema(tasks=tasks), DTNSettings()).upstream == [set(), {0}, {0}]
+    with pytest.raises(ConfigError, match="'time' is not one of the binary tasks view, buy"):
+        DTN(tiny.schema(tasks=tasks), DTNSettings(upstream={"buy": ("time",)}))

@@ -33,7 +33,7 @@ def test_output_gate_scores_each_output_by_itself() -> None:
     scores = np.maximum(np.stack([outputs[:, m].numpy() @ weight[m] + bias[m] for m in range(3)], axis=1), 0)
     shares = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
     expected = sum(shares[:, m, None] * outputs[:, m].numpy() for m in range(3))
-    np.testing.assert_allclose(gate(torch.zeros(6, 9), outputs).detach().numpy(), expected, atol=1e-6)
+    np.testing.assert_allclose(gate(outputs).detach().numpy(), expected, atol=1e-6)
 
 
 def test_stacked_experts_are_separate_networks() -> None:

@@ -1,6 +1,5 @@
 """Interactions against their equations in numpy."""
 
-from itertools import combinations
 from typing import Literal
 
 import numpy as np
@@ -9,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from training.models.interactions import PRIME, CrossLayer, FieldNorm, GatedCross, MaskBlock, MaskNet, MemoNet, PairHash
+from training.models.interactions import CrossLayer, FieldNorm, GatedCross, MaskBlock, MaskNet
 
 Floats = NDArray[np.float32]
 
@@ -91,61 +90,3 @@ def mask_block(block: object, embedding: Floats, x: Floats) -> Floats:
     normed = layer_norm(linear(block.linear, x * mask)) * numbers(block.norm.weight) + numbers(block.norm.bias)
     result: Floats = np.maximum(normed, 0)
     return result
-
-
-def test_addresses_follow_the_formula_in_exact_integers() -> None:
-    slots, ids = 97, [[0, 3, 2**31 - 2, 8], [5, 2**31 - 2, 1, 8]]
-    hashing = PairHash([0, 2, 3], hashes=2, slots=slots)
-    a, b, c = hashing.coefficients.tolist()
-    for row, address in zip(ids, hashing(torch.tensor(ids)).tolist(), strict=True):
-        chosen = [row[0], row[2], row[3]]
-        for pair, (i, j) in enumerate(combinations(range(3), 2)):
-            for t in range(2):
-                sides = ((0, i, chosen[i]), (1, j, chosen[j]))
-                total = sum(
-                    ((a[s][t][f] * x + b[s][t][f]) % PRIME * x + c[s][t][f]) % PRIME % slots for s, f, x in sides
-                )
-                assert address[pair][t] == total % slots
-
-
-def test_addresses_fill_the_code_book_evenly() -> None:
-    slots = 1000
-    grid = torch.cartesian_prod(torch.arange(200), torch.arange(500))  # 100,000 pairs of ids
-    for column in PairHash([0, 1], hashes=2, slots=slots)(grid)[:, 0].T:
-        counts = torch.bincount(column, minlength=slots).double()
-        assert counts.min() > 0
-        assert counts.std() < 3 * counts.mean() ** 0.5
-
-
-def test_the_same_ids_in_other_fields_have_other_addresses() -> None:
-    addresses = PairHash([0, 1, 2], hashes=1, slots=100_000)(torch.tensor([[7, 7, 7], [7, 8, 7]]))
-    assert len(set(addresses[0, :, 0].tolist())) == 3
-    assert addresses[0, 1] == addresses[1, 1]  # pair (0, 2) does not see field 1
-    assert addresses[0, 0] != addresses[1, 0]
-
-
-@pytest.mark.parametrize("shrink", [False, True])
-def test_memonet(shrink: bool) -> None:
-    rows, fields, d, k, chosen = 4, 4, 3, 2, [3, 0, 2]
-    net = MemoNet(fields, d, chosen, hashes=2, slots=11, code_width=k, shrink=shrink, width=5)
-    shake(net)
-    vectors, addresses = torch.randn(rows, fields, d), torch.randint(0, 11, (rows, 3, 2))
-    codes, restore = numbers(net.codes.weight), numbers(net.restore.weight)
-    words = codes[addresses.numpy()].reshape(rows, 3, 2 * k)  # code words of one pair end to end
-    memory = words @ restore.T
-    if net.shrink is not None:
-        memory = shrunk(net.shrink, numbers(vectors)[:, chosen].reshape(rows, -1), memory)
-    joined = np.hstack([numbers(vectors).reshape(rows, -1), memory.reshape(rows, -1)])
-    np.testing.assert_allclose(numbers(net(vectors, addresses)), linear(net.head, joined), rtol=1e-5, atol=1e-5)
-
-
-def shrunk(shrink: nn.Module, embeddings: Floats, memory: Floats) -> Floats:
-    """V_i = sum over the pairs of field i of R_ij v_ij."""
-    attention = shrink.attention
-    assert isinstance(attention, nn.Sequential)
-    weights = linear(attention[2], np.maximum(linear(attention[0], embeddings), 0))  # [N, pairs]
-    fields = np.zeros((len(memory), 3, memory.shape[2]), np.float32)
-    for pair, (i, j) in enumerate(combinations(range(3), 2)):
-        for field in (i, j):
-            fields[:, field] += weights[:, pair, None] * memory[:, pair]
-    return fields

@@ -192,5 +192,5 @@ def test_tables_decay_at_their_own_rate() -> None:
     model = build_model("dtn", tiny.schema(), recipe.model)
     tables, others = optimiser(model, recipe).param_groups
     assert (tables["weight_decay"], others["weight_decay"]) == (0.5, 0.25)
-    assert len(tables["params"]) == 2 + 3  # two sides, and a code book a bank
+    assert len(tables["params"]) == 3  # two sides, and the code books
     assert len(tables["params"]) + len(others["params"]) == len(list(model.parameters()))

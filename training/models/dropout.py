@@ -24,7 +24,7 @@ class ReluDropout(nn.Module):
             return x.relu()
         if x.is_cuda or x.numel() > POOL // 2:
             return nn.functional.dropout(x.relu(), self.p)
-        kept: Tensor = _ReluMask.apply(x, _window(x, self.p), 1 / (1 - self.p))
+        kept: Tensor = _ReluMask.apply(x, _window(x, self.p), 1 / (1 - self.p))  # type: ignore[no-untyped-call]
         return kept
 
 

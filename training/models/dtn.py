@@ -16,21 +16,22 @@ The presets set this wiring only; sizes come from the recipe.
 
 Departures: the released code maps positions wrongly for more than two tasks; here any chain works, since each task
 names its upstream tasks. `mlp`, a relu layer, may stand among the modules as a plain baseline. All banks share the hash
-functions of MemoNet (as in the released code), so that addresses are computed once.
+functions of MemoNet (as in the released code), each with a code book of its own.
 """
 
 from typing import Any, Literal
 
 from pydantic import Field as Attribute
 from pydantic import model_validator
-from torch import Tensor, cat, nn, stack
+from torch import Tensor, cat, nn
 
 from contract.errors import ConfigError
-from contract.schema import Schema, Strict
-from training.models.experts import Gate, OutputGate
+from contract.schema import Schema
+from training.models.bank import Bank, BankSettings, MemoNetSettings
+from training.models.experts import Gate, OutputGate, mix
 from training.models.features import Features
-from training.models.interactions import GatedCross, MaskNet, MemoNet, PairHash
-from training.models.ranker import ModelSettings, Ranker, Width
+from training.models.memonet import CodeBooks
+from training.models.ranker import Ranker
 
 PRESETS: dict[str, dict[str, object]] = {
     "paper": {"gate_input": "x", "fuse": "concat", "tsn_stop_gradient": False},
@@ -38,34 +39,7 @@ PRESETS: dict[str, dict[str, object]] = {
 }
 
 
-class GatedCrossSettings(Strict):
-    """`rank` null: full matrices."""
-
-    layers: Width = 2
-    rank: Width | None = 32
-
-
-class MaskNetSettings(Strict):
-    """`reduction`: hidden units of a mask for each of its outputs."""
-
-    form: Literal["parallel", "serial"] = "parallel"
-    blocks: Width = 2
-    width: Width = 64
-    reduction: float = Attribute(default=0.125, gt=0)
-    normalise: bool = True
-
-
-class MemoNetSettings(Strict):
-    """`fields`: "all" categorical ones, these, or the so many that have the most ids."""
-
-    fields: Literal["all"] | int | tuple[str, ...] = 10
-    hashes: Width = 2
-    code_book: Width = 20_000
-    code_width: Width = 16
-    shrink: bool = True
-
-
-class DTNSettings(ModelSettings):
+class DTNSettings(BankSettings):
     """Settings of DTN; `upstream`: task → binary tasks whose predictions it sees, default all before it in the schema.
 
     Without `tsn` no prediction passes down; without `shared_bank` there is none (both for ablation).
@@ -77,37 +51,13 @@ class DTNSettings(ModelSettings):
     tsn: bool = True
     tsn_stop_gradient: bool = False
     shared_bank: bool = True
-    modules: tuple[Literal["gated_cross", "masknet", "memonet", "mlp"], ...] = Attribute(
-        default=("gated_cross", "masknet", "memonet"), min_length=1
-    )
-    repeats: Width = 1
-    width: Width = 64
     upstream: dict[str, tuple[str, ...]] = Attribute(default_factory=dict)
-    gated_cross: GatedCrossSettings = GatedCrossSettings()
-    masknet: MaskNetSettings = MaskNetSettings()
-    memonet: MemoNetSettings = MemoNetSettings()
 
     @model_validator(mode="before")
     @classmethod
     def _take_preset(cls, given: Any) -> Any:
         preset = PRESETS.get(given.get("preset", "paper"), {}) if isinstance(given, dict) else {}
         return {**preset, **given} if preset else given
-
-
-class Bank(nn.Module):
-    """Feature-interaction modules over one input: vectors [N, F, d] → [N, modules, width]."""
-
-    def __init__(self, fields: int, chosen: list[int], settings: DTNSettings) -> None:
-        super().__init__()
-        names = [name for name in settings.modules for _ in range(settings.repeats)]
-        self.members = nn.ModuleList(_module(name, fields, chosen, settings) for name in names)
-        self.dropout = nn.Dropout(settings.dropout)
-
-    def forward(self, vectors: Tensor, addresses: Tensor | None) -> Tensor:
-        """`addresses` [N, pairs, hashes] are MemoNet's; None where no module is one."""
-        outputs = [m(vectors, addresses) if isinstance(m, MemoNet) else m(vectors) for m in self.members]
-        result: Tensor = self.dropout(stack(outputs, dim=1))
-        return result
 
 
 class DTN(Ranker):
@@ -121,7 +71,10 @@ class DTN(Ranker):
         pairing = self._pairing(settings.memonet) if "memonet" in settings.modules else []
         columns = [self.categorical.index(name) for name in pairing]
         memonet = settings.memonet
-        self.hash = PairHash(columns, memonet.hashes, memonet.code_book) if pairing else None
+        books = (tasks + settings.shared_bank) * settings.modules.count("memonet") * settings.repeats
+        self.codes = (
+            CodeBooks(columns, memonet.hashes, memonet.code_book, memonet.code_width, books) if pairing else None
+        )
         chosen = [self.field_names.index(name) for name in pairing]
         banks = tasks + settings.shared_bank  # the last one is shared
         if banks == 1:
@@ -134,17 +87,36 @@ class DTN(Ranker):
         self.towers = self.task_towers(fused, settings)
 
     def score(self, features: Features) -> Tensor:
-        vectors, addresses = features.vectors, None if self.hash is None else self.hash(features.ids)
-        x = vectors.flatten(1)
-        outputs = [bank(vectors, addresses) for bank in self.banks]  # [N, modules, width] each
+        outputs, own_scores, other_scores = self._banks(features)
         banks, shared = outputs[: len(self.tasks)], outputs[len(self.tasks) :]
         raw: list[Tensor] = []
         for k, tower in enumerate(self.towers):
             others = [self._seen(k, u, bank, raw) for u, bank in enumerate(banks) if u != k]
-            own = self.own_gates[k](x, banks[k])
-            other = self.other_gates[k](x, cat([*others, *shared], dim=1))
+            own = self._gated(self.own_gates[k], own_scores, k, banks[k])
+            other = self._gated(self.other_gates[k], other_scores, k, cat([*others, *shared], dim=1))
             raw.append(tower(own + other if self.fuse == "sum" else cat([own, other], dim=1)))
         return cat(raw, dim=1)
+
+    def _banks(self, features: Features) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        """Outputs of all banks [N, modules, width], and the scores of gates that read x; one product serves all."""
+        gates = [
+            [gate.scores for gate in group if isinstance(gate, Gate)] for group in (self.own_gates, self.other_gates)
+        ]
+        firsts = [layer for bank in self.each_bank for member in bank.each_member for layer in member.first]
+        found = features.linear([*gates[0], *gates[1], *firsts])
+        own, other, rest = found[: len(gates[0])], found[len(gates[0]) :], iter(found[len(gates[0]) + len(gates[1]) :])
+        words = iter([] if self.codes is None else self.codes(features.ids))
+        return [bank(features.vectors, rest, words) for bank in self.each_bank], own, other
+
+    @property
+    def each_bank(self) -> list[Bank]:
+        """The banks, tasks first."""
+        return [bank for bank in self.banks if isinstance(bank, Bank)]
+
+    @staticmethod
+    def _gated(gate: nn.Module, scores: list[Tensor], task: int, outputs: Tensor) -> Tensor:
+        mixed: Tensor = mix(scores[task], outputs) if isinstance(gate, Gate) else gate(outputs)
+        return mixed
 
     def _seen(self, task: int, other: int, bank: Tensor, raw: list[Tensor]) -> Tensor:
         """Another task's bank as this task sees it: times its prediction if that task is upstream."""
@@ -168,18 +140,6 @@ class DTN(Ranker):
                 "leave it out: --set 'model.modules=[gated_cross, masknet]'"
             )
         return names
-
-
-def _module(name: str, fields: int, chosen: list[int], settings: DTNSettings) -> nn.Module:
-    embedding, width = settings.embedding, settings.width
-    cross, mask, memo = settings.gated_cross, settings.masknet, settings.memonet
-    if name == "gated_cross":
-        return GatedCross(fields, embedding, cross.layers, cross.rank, width)
-    if name == "masknet":
-        return MaskNet(fields, embedding, mask.form, mask.blocks, mask.width, mask.reduction, mask.normalise, width)
-    if name == "memonet":
-        return MemoNet(fields, embedding, chosen, memo.hashes, memo.code_book, memo.code_width, memo.shrink, width)
-    return nn.Sequential(nn.Flatten(1), nn.Linear(fields * embedding, width), nn.ReLU())
 
 
 def _gate(inputs: int, choices: int, settings: DTNSettings) -> nn.Module:

@@ -57,7 +57,7 @@ class Gate(nn.Module):
 
 
 class OutputGate(nn.Module):
-    """As `Gate`, but each choice is scored by its own output: s_m = relu(w_m . F_m + b_m)."""
+    """As `Gate`, but reads no selector: each choice is scored by its own output, s_m = relu(w_m . F_m + b_m)."""
 
     def __init__(self, width: int, choices: int) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class OutputGate(nn.Module):
         self.weight = nn.Parameter(torch.empty(choices, width).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.empty(choices).uniform_(-bound, bound))
 
-    def forward(self, selector: Tensor, outputs: Tensor) -> Tensor:
+    def forward(self, outputs: Tensor) -> Tensor:
         return mix(((outputs * self.weight).sum(2) + self.bias).relu(), outputs)
 
 

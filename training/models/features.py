@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import embedding_bag, linear
+from torch.nn.functional import embedding, embedding_bag, linear
 
 
 class Features(Protocol):
@@ -30,6 +30,10 @@ class Features(Protocol):
         """[layer(x) for layer in layers]."""
         ...
 
+    def split(self, count: int) -> "Sequence[Features]":
+        """The same fields, each vector cut into `count` slices of equal width."""
+        ...
+
 
 class GatheredFeatures:
     """Vectors that are there: the graph's form, and the form for GPUs."""
@@ -40,6 +44,9 @@ class GatheredFeatures:
     def linear(self, layers: Sequence[nn.Linear]) -> list[Tensor]:
         x = self.vectors.flatten(1)
         return [layer(x) for layer in layers]
+
+    def split(self, count: int) -> "list[GatheredFeatures]":
+        return [GatheredFeatures(vectors, self.ids) for vectors in self.vectors.chunk(count, dim=2)]
 
 
 class Block(NamedTuple):
@@ -73,18 +80,17 @@ class BaggedFeatures:
         weight = torch.cat([layer.weight for layer in layers])  # [H, D]
         factored = {block.field for block in self.blocks}
         rest = [field for field in range(self.fields) if field not in factored]
-        columns = weight.unflatten(1, (self.fields, -1))[:, rest].flatten(1)
-        product = linear(self._vectors(rest).flatten(1), columns) if rest else 0
-        if factored:
-            product = product + self._factored(weight)
-        parts = product.split([layer.out_features for layer in layers], dim=1)
-        return [part + layer.bias for part, layer in zip(parts, layers, strict=True)]
+        columns = weight.view(len(weight), self.fields, -1)[:, rest].flatten(1)
+        terms = [linear(self._vectors(rest).flatten(1), columns)] if rest else []
+        terms += [self._factored(weight)] if factored else []
+        parts = torch.split(sum(terms[1:], terms[0]), [layer.out_features for layer in layers], dim=1)
+        return [part if layer.bias is None else part + layer.bias for part, layer in zip(parts, layers, strict=True)]
 
     def _vectors(self, fields: Sequence[int]) -> Tensor:
         """Vectors of these fields [N, fields, d]: one gather, then a sum over each field's slots."""
         places = {field: place for place, field in enumerate(fields)}
         slots = [slot for slot, field in enumerate(self.lookup.fields) if field in places]
-        rows = self.table[self.lookup.rows[:, slots]] * self.lookup.weights[:, slots, None]
+        rows = gather(self.table, self.lookup.rows[:, slots]) * self.lookup.weights[:, slots, None]
         if len(slots) == len(places):
             return rows
         place = torch.tensor([places[self.lookup.fields[slot]] for slot in slots])
@@ -99,7 +105,7 @@ class BaggedFeatures:
         slots = [slot for slot, field in enumerate(self.lookup.fields) if field in starts]
         down = torch.tensor([starts[self.lookup.fields[slot]] for slot in slots])
         rows, weights = self.lookup.rows[:, slots] - down, self.lookup.weights[:, slots]
-        result: Tensor = _BagLinear.apply(self.table, weight, rows, weights, self.blocks)
+        result: Tensor = _BagLinear.apply(self.table, weight, rows, weights, self.blocks)  # type: ignore[no-untyped-call]
         return result
 
 
@@ -129,16 +135,41 @@ class _BagLinear(torch.autograd.Function):
         return table_grad, weight_grad, None, None, None
 
 
-def _transposed_bag(grad: Tensor, rows: Tensor, weights: Tensor, count: int) -> Tensor:
+def gather(table: Tensor, rows: Tensor) -> Tensor:
+    """table[rows]; on a CPU with a gradient that is a bag, several times as fast as adding row by row."""
+    if table.is_cuda or not torch.is_grad_enabled():
+        return embedding(rows, table)
+    found: Tensor = _Gather.apply(table, rows)  # type: ignore[no-untyped-call]
+    return found
+
+
+class _Gather(torch.autograd.Function):
+    """table [V, d] and rows [...] → [..., d]."""
+
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, rows: Tensor) -> Tensor:
+        ctx.save_for_backward(rows)
+        ctx.count = len(table)
+        return embedding(rows, table)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        (rows,) = ctx.saved_tensors
+        each = rows.reshape(-1, 1)
+        return _transposed_bag(grads[0].flatten(0, -2), each, None, ctx.count), None
+
+
+def _transposed_bag(grad: Tensor, rows: Tensor, weights: Tensor | None, count: int) -> Tensor:
     """Gradient of an embedding bag in its table [count, H]: itself a bag, of the rows that met each table row."""
     met, order = rows.flatten().to(torch.int32).sort()
     offsets = torch.searchsorted(met, torch.arange(count, dtype=torch.int32))
     sources = order.div(rows.shape[1], rounding_mode="floor")
-    return embedding_bag(sources, grad, offsets, mode="sum", per_sample_weights=weights.flatten()[order])
+    shares = None if weights is None else weights.flatten()[order]
+    return embedding_bag(sources, grad, offsets, mode="sum", per_sample_weights=shares)
 
 
 def _parts(blocks: Sequence[Block], products: Tensor) -> list[tuple[Block, Tensor]]:
-    return list(zip(blocks, products.split([b.stop - b.start for b in blocks]), strict=True))
+    return list(zip(blocks, torch.split(products, [b.stop - b.start for b in blocks]), strict=True))
 
 
 def _columns(block: Block, width: int) -> slice:

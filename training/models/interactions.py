@@ -1,14 +1,29 @@
-"""Feature interactions: GatedCross, MaskNet, MemoNet. Each reads field vectors [N, F, d] and returns [N, width]."""
+"""Feature interactions: GatedCross and MaskNet (MemoNet has a file of its own). Field vectors [N, F, d] → [N, width].
+
+The layers of a module that read the flattened vectors x are its `first` layers: their products may come from outside,
+where those of many modules are computed at once.
+"""
 
 import math
 from collections.abc import Sequence
-from itertools import combinations
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-PRIME = 2**31 - 1  # ids and coefficients below it: their products stay inside int64
+
+class Interaction(nn.Module):
+    """A module whose `first` layers read x; `forward` takes their products, or computes them."""
+
+    @property
+    def first(self) -> list[nn.Linear]:
+        """The layers that read x."""
+        raise NotImplementedError
+
+    def products(self, vectors: Tensor) -> list[Tensor]:
+        """Products of the first layers with x."""
+        x = vectors.flatten(1)
+        return [layer(x) for layer in self.first]
 
 
 class CrossLayer(nn.Module):
@@ -19,12 +34,18 @@ class CrossLayer(nn.Module):
         self.cross = _matrix(inputs, rank, bias=True)
         self.gate = _matrix(inputs, rank, bias=False)
 
-    def forward(self, start: Tensor, current: Tensor) -> Tensor:
-        crossed: Tensor = start * self.cross(current) * self.gate(current).sigmoid() + current
+    @property
+    def first(self) -> list[nn.Linear]:
+        """The layers that read c."""
+        return [_entry(self.cross), _entry(self.gate)]
+
+    def forward(self, start: Tensor, current: Tensor, products: Sequence[Tensor] | None = None) -> Tensor:
+        cross, gate = [layer(current) for layer in self.first] if products is None else products
+        crossed: Tensor = start * _leave(self.cross, cross) * _leave(self.gate, gate).sigmoid() + current
         return crossed
 
 
-class GatedCross(nn.Module):
+class GatedCross(Interaction):
     """Gated cross layers of GDCN (Wang et al., CIKM 2023, arXiv 2311.04635), then a linear layer to `width`."""
 
     def __init__(self, fields: int, embedding: int, layers: int, rank: int | None, width: int) -> None:
@@ -33,16 +54,22 @@ class GatedCross(nn.Module):
         self.layers = nn.ModuleList(CrossLayer(inputs, rank) for _ in range(layers))
         self.head = nn.Linear(inputs, width)
 
-    def forward(self, vectors: Tensor) -> Tensor:
+    @property
+    def first(self) -> list[nn.Linear]:
+        layer = self.layers[0]
+        assert isinstance(layer, CrossLayer)
+        return layer.first
+
+    def forward(self, vectors: Tensor, products: Sequence[Tensor] | None = None) -> Tensor:
         start = current = vectors.flatten(1)  # [N, D]
-        for layer in self.layers:
-            current = layer(start, current)
+        for depth, layer in enumerate(self.layers):
+            current = layer(start, current, products if depth == 0 else None)
         result: Tensor = self.head(current)
         return result
 
 
 class MaskBlock(nn.Module):
-    """relu(LN(W (x * mask))), mask = W_2 relu(W_1 e + b_1) + b_2 as wide as x; e is the embedding [N, D]."""
+    """relu(LN(W (x * mask))), mask = W_2 relu(p) + b_2 as wide as x; p = W_1 e + b_1 of the embedding e [N, D]."""
 
     def __init__(self, embedding: int, inputs: int, reduction: float, width: int) -> None:
         super().__init__()
@@ -51,12 +78,12 @@ class MaskBlock(nn.Module):
         self.linear = nn.Linear(inputs, width, bias=False)  # the norm brings the bias
         self.norm = nn.LayerNorm(width)
 
-    def forward(self, embedding: Tensor, x: Tensor) -> Tensor:
-        masked: Tensor = self.norm(self.linear(x * self.mask(embedding))).relu()
+    def forward(self, product: Tensor, x: Tensor) -> Tensor:
+        masked: Tensor = self.norm(self.linear(x * self.mask[2](product.relu()))).relu()
         return masked
 
 
-class MaskNet(nn.Module):
+class MaskNet(Interaction):
     """MaskNet (Wang et al., DLP-KDD 2021, arXiv 2102.07619).
 
     parallel: every block masks the normalised embedding, and a relu layer joins the blocks;
@@ -83,13 +110,18 @@ class MaskNet(nn.Module):
         joined = block_width * (blocks if self.parallel else 1)
         self.head = nn.Sequential(nn.Linear(joined, width), nn.ReLU() if self.parallel else nn.Identity())
 
-    def forward(self, vectors: Tensor) -> Tensor:
-        embedding, x = vectors.flatten(1), self.norm(vectors).flatten(1)
+    @property
+    def first(self) -> list[nn.Linear]:
+        layers = [block.mask[0] for block in self.blocks if isinstance(block, MaskBlock)]
+        return [layer for layer in layers if isinstance(layer, nn.Linear)]
+
+    def forward(self, vectors: Tensor, products: Sequence[Tensor] | None = None) -> Tensor:
+        masks, x = products or self.products(vectors), self.norm(vectors).flatten(1)
         if self.parallel:
-            x = torch.cat([block(embedding, x) for block in self.blocks], dim=1)
+            x = torch.cat([block(mask, x) for block, mask in zip(self.blocks, masks, strict=True)], dim=1)
         else:
-            for block in self.blocks:
-                x = block(embedding, x)
+            for block, mask in zip(self.blocks, masks, strict=True):
+                x = block(mask, x)
         result: Tensor = self.head(x)
         return result
 
@@ -106,96 +138,22 @@ class FieldNorm(nn.Module):
         return nn.functional.layer_norm(vectors, vectors.shape[-1:]) * self.gain + self.shift
 
 
-class PairHash(nn.Module):
-    """Addresses of all pairs of chosen id columns in a code book: ids [N, C] → [N, pairs, hashes], in [0, slots).
-
-    H_t(i, x, j, y) = (f_ti(x) + g_tj(y)) mod slots: tabulation hashing, where each f and g is a random polynomial of
-    degree 2 over the integers modulo a prime, taken modulo `slots` (three-wise independent, Wegman and Carter 1981).
-    Only the polynomials cost divisions, and they are one a field, not one a pair. The coefficients are buffers, so that
-    they travel with the weights.
-    """
-
-    def __init__(self, columns: Sequence[int], hashes: int, slots: int) -> None:
-        super().__init__()
-        pairs = torch.tensor(list(combinations(range(len(columns)), 2)), dtype=torch.int64)  # [pairs, 2]
-        generator = torch.Generator().manual_seed(20261122)
-        coefficients = torch.randint(1, PRIME, (3, 2, hashes, len(columns)), generator=generator)
-        self.slots = slots
-        self.register_buffer("columns", torch.tensor(list(columns), dtype=torch.int64))
-        self.register_buffer("first", pairs[:, 0].contiguous())
-        self.register_buffer("second", pairs[:, 1].contiguous())
-        self.register_buffer("coefficients", coefficients)
-        self.columns: Tensor
-        self.first: Tensor
-        self.second: Tensor
-        self.coefficients: Tensor
-
-    def forward(self, ids: Tensor) -> Tensor:
-        a, b, c = self.coefficients  # [2, hashes, C]
-        x = ids.index_select(1, self.columns)[:, None, None, :]  # [N, 1, 1, chosen]
-        values = (((a * x + b) % PRIME) * x + c) % PRIME % self.slots  # [N, 2, hashes, chosen]
-        total = values[:, 0].index_select(2, self.first) + values[:, 1].index_select(2, self.second)
-        return torch.where(total >= self.slots, total - self.slots, total).transpose(1, 2)
-
-
-class MemoNet(nn.Module):
-    """MemoNet (Zhang and Zhang, arXiv 2211.01334): remembers pairs of ids in one code book.
-
-    Linear memory restoring: v = W concat_t(C[H_t]). With `shrink`, global attentive shrinking: V_i = sum of R_ij v_ij
-    over the pairs of field i, where R, one weight a pair, comes from all interacting embeddings. A linear layer on
-    concat(embedding, V or v) gives `width`. `chosen` are the fields that interact, as positions among the vectors.
-    """
-
-    def __init__(
-        self,
-        fields: int,
-        embedding: int,
-        chosen: Sequence[int],
-        hashes: int,
-        slots: int,
-        code_width: int,
-        shrink: bool,
-        width: int,
-    ) -> None:
-        super().__init__()
-        pairs = list(combinations(range(len(chosen)), 2))
-        self.codes = nn.Embedding(slots, code_width)
-        self.restore = nn.Linear(hashes * code_width, code_width, bias=False)
-        self.shrink = _Shrink(pairs, chosen, embedding) if shrink else None
-        memories = (len(chosen) if shrink else len(pairs)) * code_width
-        self.head = nn.Linear(fields * embedding + memories, width)
-        nn.init.normal_(self.codes.weight, std=0.1)
-
-    def forward(self, vectors: Tensor, addresses: Tensor) -> Tensor:
-        memory = self.restore(self.codes(addresses).flatten(2))  # [N, pairs, code_width]
-        if self.shrink is not None:
-            memory = self.shrink(vectors, memory)
-        result: Tensor = self.head(torch.cat([vectors.flatten(1), memory.flatten(1)], dim=1))
-        return result
-
-
-class _Shrink(nn.Module):
-    """Weights pairs by attention over the embeddings, and sums them by field: [N, pairs, k] → [N, C, k]."""
-
-    def __init__(self, pairs: Sequence[tuple[int, int]], chosen: Sequence[int], embedding: int) -> None:
-        super().__init__()
-        member = torch.tensor([[float(field in pair) for pair in pairs] for field in range(len(chosen))])
-        self.register_buffer("member", member)  # [C, pairs]
-        self.register_buffer("chosen", torch.tensor(list(chosen), dtype=torch.int64))
-        self.member: Tensor
-        self.chosen: Tensor
-        inputs = len(chosen) * embedding
-        self.attention = nn.Sequential(nn.Linear(inputs, len(pairs)), nn.ReLU(), nn.Linear(len(pairs), len(pairs)))
-
-    def forward(self, vectors: Tensor, memory: Tensor) -> Tensor:
-        weights = self.attention(vectors.index_select(1, self.chosen).flatten(1))  # [N, pairs]
-        fields: Tensor = self.member @ (weights.unsqueeze(2) * memory)
-        return fields
-
-
 def _matrix(inputs: int, rank: int | None, bias: bool) -> nn.Module:
     if rank is None or rank >= inputs:
         return nn.Linear(inputs, inputs, bias=bias)
     down = nn.Linear(inputs, rank, bias=False)
     nn.init.normal_(down.weight, std=1 / math.sqrt(inputs))
     return nn.Sequential(down, nn.Linear(rank, inputs, bias=bias))
+
+
+def _entry(matrix: nn.Module) -> nn.Linear:
+    """The first linear layer of a matrix, which is whole or of low rank."""
+    layer = matrix[0] if isinstance(matrix, nn.Sequential) else matrix
+    assert isinstance(layer, nn.Linear)
+    return layer
+
+
+def _leave(matrix: nn.Module, product: Tensor) -> Tensor:
+    """What follows the first linear layer."""
+    result: Tensor = matrix[1](product) if isinstance(matrix, nn.Sequential) else product
+    return result

@@ -122,7 +122,7 @@ class Ranker(nn.Module):
 
     def parts(self, raw: Tensor) -> tuple[Tensor, ...]:
         """Raw outputs by task, [N, width] each."""
-        return raw.split([head.width for head in self.each_head], dim=1)
+        return tuple(torch.split(raw, [head.width for head in self.each_head], dim=1))
 
     def task_towers(self, inputs: int, settings: ModelSettings) -> nn.ModuleList:
         """A tower a task, as wide at its end as the task's head."""
