@@ -86,6 +86,10 @@ class BaggedFeatures:
         parts = torch.split(sum(terms[1:], terms[0]), [layer.out_features for layer in layers], dim=1)
         return [part if layer.bias is None else part + layer.bias for part, layer in zip(parts, layers, strict=True)]
 
+    def split(self, count: int) -> "list[BaggedFeatures]":
+        tables = self.table.chunk(count, dim=1)  # at once: the gradient of the table is put together once
+        return [BaggedFeatures(table, self.lookup, self.blocks, self.fields, self.ids) for table in tables]
+
     def _vectors(self, fields: Sequence[int]) -> Tensor:
         """Vectors of these fields [N, fields, d]: one gather, then a sum over each field's slots."""
         places = {field: place for place, field in enumerate(fields)}
