@@ -116,7 +116,7 @@ def composed(
         none = (known[:, columns] & (labels[:, columns] == 0)).any(axis=1)
         rows = none | known[:, columns].all(axis=1)
         predicted = probabilities[:, columns].astype(np.float64).prod(axis=1)[rows]
-        observed = np.where(none, 0.0, np.nan_to_num(labels[:, columns]).astype(np.float64).prod(axis=1))[rows]
+        observed = np.nan_to_num(labels[:, columns]).astype(np.float64).prod(axis=1)[rows]
         if task.kind == "continuous":
             found[name] = continuous_metrics(predicted, observed)
         else:

@@ -197,13 +197,15 @@ def test_ctcvr_is_over_all_impressions() -> None:
     p = np.array([[0.5, 0.2], [0.4, 0.5], [0.1, 0.9], [0.8, 0.5], [0.9, 0.9], [0.9, 0.9]], np.float32)
     y = np.array([[1, 1], [1, 0], [0, 1], [0, 0], [1, 0], [0, 0]], np.float32)
     known = np.array([[1, 1], [1, 1], [1, 1], [1, 0], [1, 0], [0, 1]], bool)  # the fifth click may still convert
-    found = composed((CTR, CVR), p, y, known)
+    users = np.array([7, 7, 7, 9, 8, 9], np.int32)
+    found = composed((CTR, CVR), p, y, known, users)
     assert list(found) == ["ctcvr"]
     metrics = found["ctcvr"]
     assert "auc" in metrics
     assert (metrics["rows"], metrics["positives"]) == (5, 1)  # the sixth cannot: no conversion, no click and conversion
     products, labels = np.array([0.1, 0.2, 0.09, 0.4, 0.81]), np.array([1, 0, 0, 0, 0])
     assert metrics["auc"] == roc_auc_score(labels, products)
+    assert (metrics["gauc"], metrics["gauc_share"]) == (0.5, 0.6)  # of the one user with three rows
     assert metrics["log_loss"] == pytest.approx(reference_log_loss(labels, products), abs=1e-6)
     assert metrics["calibration"] == pytest.approx(products.sum(), abs=1e-6)
 
