@@ -20,11 +20,14 @@ the same each time; the gradient stops at w, not at w E_u, since E_u could not l
 positives are weighted. A continuous task that is not the core hands on its representation alone.
 """
 
+from collections.abc import Sequence
+
 from pydantic import Field as Attribute
 from torch import Tensor, autograd, cat, empty, nn, rand_like, split, stack, zeros_like
 
 from contract.errors import ConfigError
 from contract.schema import Schema
+from training.distributed import place, summed
 from training.models.dropout import ReluDropout
 from training.models.features import Features
 from training.models.heads import BinaryHead
@@ -121,9 +124,9 @@ class HTLNet(Ranker):
         raw: dict[int, Tensor] = {}
         representations: list[Tensor] = []
         labels: list[Tensor] = []
-        for place, (k, product, tower) in enumerate(zip(self.chain, products, self.towers, strict=True)):
-            if place:
-                product = product + self.receivers[place - 1](representations, labels)
+        for before, (k, product, tower) in enumerate(zip(self.chain, products, self.towers, strict=True)):
+            if before:
+                product = product + self.receivers[before - 1](representations, labels)
             representation = self.activation(product)
             raw[k] = tower(representation)
             representations.append(representation.detach())
@@ -139,11 +142,13 @@ class HTLNet(Ranker):
         losses.sum().backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         if not found:
             return
-        others = stack([_vector(shared, gradients) for gradients in found])
-        core = _vector(shared, [p.grad for p in shared]) - others.sum(0)  # what is left of the sum: a pass less
+        each = stack([_vector(shared, gradients) for gradients in (*found, [p.grad for p in shared])])
+        each = summed(each) / place().world  # under torchrun: surgery is not linear, so it needs all rows
+        others, core = each[:-1], each[-1] - each[:-1].sum(0)  # the core's is what is left of the sum: a pass less
         adjusted = adjust(core, others, self.settings.alpha, self.settings.gamma, self.settings.ratio)
         for p, gradient in zip(shared, split(adjusted, [p.numel() for p in shared]), strict=True):
-            p.grad = gradient.view_as(p)
+            sparse = p.grad is not None and p.grad.is_sparse
+            p.grad = gradient.view_as(p).to_sparse(1) if sparse else gradient.view_as(p)
 
     def _core(self, settings: HTLNetSettings) -> int:
         if settings.core is None:
@@ -162,7 +167,7 @@ def adjust(core: Tensor, others: Tensor, alpha: float, gamma: float, ratio: floa
     return total
 
 
-def _vector(parameters: list[nn.Parameter], gradients: "list[Tensor | None] | tuple[Tensor | None, ...]") -> Tensor:
+def _vector(parameters: list[nn.Parameter], gradients: Sequence[Tensor | None]) -> Tensor:
     """Gradients side by side [P]; zeros where a parameter has none."""
     pairs = zip(parameters, gradients, strict=True)
-    return cat([(zeros_like(p) if gradient is None else gradient).flatten() for p, gradient in pairs])
+    return cat([(zeros_like(p) if gradient is None else gradient.to_dense()).flatten() for p, gradient in pairs])
