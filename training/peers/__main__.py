@@ -39,12 +39,15 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--patience", type=_positive, default=budget.patience, help="default: %(default)s validations")
     parser.add_argument("--throughput", action="store_true", help="rows/s alone: a few steps, no evaluation")
     parser.add_argument("--steps", type=_positive, default=60, help="with --throughput (default: %(default)s)")
+    parser.add_argument("--workers", type=int, default=0, help="of data loaders that can have any (default: 0)")
     parser.add_argument("--fuxictr-zoo", type=Path, metavar="DIR", help="model_zoo/multitask of FuxiCTR's repository")
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="rows as JSON; test predictions in FILE.npz")
     args = parser.parse_args(arguments)
     args.libraries = _names(args.libraries, LIBRARIES, "--libraries")
     args.models = _names(args.models, tuple(SIZES), "--models")
     args.batch_sizes = _numbers(args.batch_size or ("1024,4096" if args.throughput else "256"))
+    if args.workers < 0:
+        raise ConfigError(f"--workers {args.workers}: give 0 or more")
     if args.fuxictr_zoo and not (args.fuxictr_zoo / "PLE" / "src").is_dir():
         raise ConfigError(f"--fuxictr-zoo {args.fuxictr_zoo}: no PLE/src in it; give the folder model_zoo/multitask")
     return args
@@ -67,9 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _outcomes(args: argparse.Namespace, console: Console) -> Iterator[Outcome]:
     data = exchange(Prepared.open(args.data))
-    budget = Budget(args.epochs, patience=args.patience)
+    budget = Budget(args.epochs, patience=args.patience, workers=args.workers)
     if args.throughput:
-        budget = Budget(epochs=1, parts=min(6, args.steps), patience=1, steps=args.steps)
+        budget = Budget(epochs=1, parts=min(6, args.steps), patience=1, steps=args.steps, workers=args.workers)
     for library, model, batch_size, seed in product(args.libraries, args.models, args.batch_sizes, range(args.seeds)):
         making = "" if is_ready(library) else ", first making its environment"
         with console.status(f"{library} {model}, batch {batch_size}, seed {seed}{making} …"):

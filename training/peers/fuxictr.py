@@ -6,8 +6,7 @@ level of shared experts. The row says which.
 
 Around the library: the score that stops is the weighted mean AUC of all tasks, over rows whose label is known; where
 rows do not count for a task its loss leaves them out. Its trainer validates inside the epoch, keeps the best weights,
-clips gradients and divides the learning rate by ten where validation does not improve: all as it comes. Data loader
-without workers: with rows one by one and few cores they cost more than they bring.
+clips gradients and divides the learning rate by ten where validation does not improve: all as it comes.
 """
 
 import json
@@ -198,7 +197,7 @@ def _params(trial: Trial) -> dict[str, Any]:
         "net_dropout": sizes["dropout"],
         "early_stop_patience": trial.patience,
         "batch_size": trial.batch_size,
-        "num_workers": 0,
+        "num_workers": trial.workers,
         "data_format": "npz",
         **{f"{name}_data": str(trial.folder / f"{name}.npz") for name in SPLITS.values()},
     }

@@ -34,6 +34,7 @@ class Budget:
     parts: int = 2  # of an epoch, each followed by a validation
     patience: int = 5
     steps: int | None = None
+    workers: int = 0  # of the data loaders of torch-rechub and FuxiCTR; DeepCTR-Torch has none
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,7 @@ Around the library: a part of an epoch is handed to the trainer as an epoch, so 
 often as the others; its stopping score is the weighted mean AUC of all tasks, not one task's; the best weights are
 loaded also where the epochs ran out (it keeps the last ones then); weight decay, 1e-5 in its trainer, is 0. Its MLPs
 have batch normalisation, gates included, which cannot be switched off. Where rows do not count for a task its loss
-leaves them out; where all count the loss is the library's. Data loader without workers: with rows one by one and few
-cores they cost more than they bring.
+leaves them out; where all count the loss is the library's.
 """
 
 from collections.abc import Iterator
@@ -73,7 +72,7 @@ def run(trial: Trial) -> None:
     torch.manual_seed(trial.seed)
     inputs, labels = trial.split("train")
     loaders = DataGenerator(inputs, labels).generate_dataloader(
-        *trial.split("validation"), *trial.split("test"), batch_size=trial.batch_size
+        *trial.split("validation"), *trial.split("test"), batch_size=trial.batch_size, num_workers=trial.workers
     )
     trainer = Trainer(trial, _model(trial), len(labels))
     if np.isnan(labels).any():

@@ -50,6 +50,7 @@ class Trial:
     columns: tuple[Column, ...]
     tasks: tuple[str, ...]
     selection: tuple[float, ...]  # weight of each task's AUC in the choice of the best weights
+    workers: int = 0  # of a library's data loader, where it lets one choose
     zoo: str | None = None  # a folder with FuxiCTR's model zoo
 
     @classmethod

@@ -32,6 +32,7 @@ def test_defaults_are_the_comparison() -> None:
         (("--models", "dtn"), "'dtn' is not one of ple, mmoe"),
         (("--models", ","), "give one or more of ple, mmoe"),
         (("--batch-size", "64,0"), "whole numbers above 0"),
+        (("--workers", "-1"), "give 0 or more"),
         (("--fuxictr-zoo", "nowhere"), "no PLE/src in it"),
     ],
 )

@@ -117,14 +117,14 @@ def test_rows_per_second_is_the_median_without_the_first() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["ple", "mmoe"])
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_a_library_learns(library: str, model: str, data: Exchange) -> None:
-    row = installed(library, model, Budget(epochs=15, patience=30), data)
+def test_a_library_learns(library: str, model: str, tmp_path: Path) -> None:
+    data = exchange(Prepared.open(tiny.prepare(tmp_path / "data", tiny.schema(), rows=4000)))
+    row = installed(library, model, Budget(epochs=5, patience=10), data)
     assert row.error is None
     assert row.auc["ctr"] is not None
-    assert row.auc["ctr"] > 0.6  # 0.5 where nothing was learnt, with an error of 0.03
     assert row.auc["cvr"] is not None
-    assert sum(rows for rows, _ in row.windows) == 15 * 400
-    assert len(row.windows) == 2 * 15
+    assert min(row.auc["ctr"], row.auc["cvr"]) > 0.65  # 0.5 where nothing was learnt, the truth has 0.73
+    assert [rows for rows, _ in row.windows] == [2000] * 10
     embeddings = 16 * (21 + 7 + 64 + 5 + 11 + 64 + 4)
     assert row.parameters is not None
     assert row.parameters > embeddings
