@@ -27,6 +27,7 @@ class ModelSettings(Strict):
     embedding_std: float = Attribute(default=0.25, gt=0)
     tower: tuple[Width, ...] = (64,)
     dropout: float = Attribute(default=0.0, ge=0, lt=1)
+    field_dropout: float = Attribute(default=0.0, ge=0, lt=1)  # of a row's whole fields: its vectors become 0
     regression: dict[str, Regression] = Attribute(default_factory=dict)  # default mse
     positive_weight: dict[str, Annotated[float, Attribute(gt=0)]] = Attribute(default_factory=dict)  # default 1
     calibration: Method = "platt"
@@ -57,6 +58,7 @@ class Ranker(nn.Module):
         )
         sides = (schema.request_fields, schema.item_fields)
         self.request, self.item = (SideEmbedding(side, settings.embedding, settings.embedding_std) for side in sides)
+        self.field_dropout = settings.field_dropout
         self.field_names = self.request.names + self.item.names  # the order of `vectors`
         self.categorical = self.request.categorical + self.item.categorical  # the order of `ids`
 
@@ -84,7 +86,8 @@ class Ranker(nn.Module):
 
         Without `request_of_item` row n of the request belongs to candidate n, as in training.
         """
-        if request_of_item is None and self.training and item_ids.device.type == "cpu":
+        sparse = self.request.table.sparse  # gradients: not through the bags, whose table's gradient is dense
+        if request_of_item is None and self.training and item_ids.device.type == "cpu" and not sparse:
             return self.score(self._bagged(request_ids, request_dense, item_ids, item_dense))
         vectors, ids = [], []
         if self.request.names:
@@ -96,7 +99,10 @@ class Ranker(nn.Module):
             item, safe = self.item(item_ids, item_dense)
             vectors.append(item)
             ids.append(safe)
-        return self.score(GatheredFeatures(torch.cat(vectors, dim=1), torch.cat(ids, dim=1)))
+        joined = torch.cat(vectors, dim=1)
+        if self.training and self.field_dropout:
+            joined = joined * self._kept(len(joined)).to(joined.device).unsqueeze(2)
+        return self.score(GatheredFeatures(joined, torch.cat(ids, dim=1)))
 
     def score(self, features: Features) -> Tensor:
         """Raw outputs [N, sum of head widths]."""
@@ -135,6 +141,11 @@ class Ranker(nn.Module):
         for head, of_task, known in zip(self.each_head, labels.unbind(1), counted.unbind(1), strict=True):
             head.measure(of_task[known > 0])
 
+    def _kept(self, rows: int) -> Tensor:
+        """[rows, fields]: 0 where a field is dropped, else what keeps its expectation."""
+        kept = torch.rand(rows, len(self.field_names)) >= self.field_dropout
+        return kept.to(torch.float32) / (1 - self.field_dropout)
+
     def _bagged(self, request_ids: Tensor, request_dense: Tensor, item_ids: Tensor, item_dense: Tensor) -> Features:
         most = len(item_ids) // SMALL
         sides = [(self.request, request_ids, request_dense), (self.item, item_ids, item_dense)]
@@ -149,7 +160,10 @@ class Ranker(nn.Module):
             blocks += [Block(b.start + start, b.stop + start, b.field + field) for b in side.blocks(most)]
             tables.append(side.rows_table())
             start, field = start + len(tables[-1]), field + len(side.names)
-        joined = Lookup(torch.cat(rows, dim=1), torch.cat(weights, dim=1), owners)
+        shares = torch.cat(weights, dim=1)
+        if self.field_dropout:
+            shares = shares * self._kept(len(shares))[:, owners]
+        joined = Lookup(torch.cat(rows, dim=1), shares, owners)
         return BaggedFeatures(torch.cat(tables), joined, blocks, field, torch.cat(safe, dim=1))
 
 
