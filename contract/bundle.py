@@ -3,7 +3,7 @@
 model.onnx          graph: the five inputs of INPUTS, one output [N] a task
 schema.json         the schema it was trained on
 dictionaries/       value → id, one file a field, so that raw values in a request can be encoded
-golden.npz          inputs and the scores that PyTorch gave for them
+golden.npz          inputs and the scores that PyTorch gave for them; `difference` and TOLERANCE say what agrees
 manifest.json       what it is, and the sha256 of every other file
 """
 
@@ -25,7 +25,7 @@ from contract.files import sha256, whole_folder, write_text
 from contract.schema import Schema, Strict, read_schema
 
 INPUTS = ("request_ids", "request_dense", "item_ids", "item_dense", "request_of_item")
-TOLERANCE = 1e-5  # fp32, absolute, on probabilities and continuous outputs alike
+TOLERANCE = 1e-5  # fp32: largest `difference`
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -46,7 +46,7 @@ class Manifest(Strict):
     rows: int
     metrics: dict[str, dict[str, float | None]]  # validation, by task
     recipe: dict[str, object]
-    parity: float  # largest difference between PyTorch and ONNX Runtime that export saw
+    parity: float  # largest `difference` between PyTorch and ONNX Runtime that export saw
     created: str
     files: dict[str, str] = Attribute(default_factory=dict)
 
@@ -74,6 +74,13 @@ class Bundle:
         with np.load(self.path / "golden.npz", allow_pickle=False) as content:
             inputs = {name: content[name] for name in INPUTS}
             return inputs, {task: content[f"score:{task}"] for task in self.manifest.tasks}
+
+
+def difference(expected: NDArray[np.float32], got: NDArray[np.float32]) -> NDArray[np.float64]:
+    """|got - expected| / max(1, |expected|): absolute on probabilities, relative on amounts; NaN where either is."""
+    wanted = expected.astype(np.float64)
+    gaps: NDArray[np.float64] = np.abs(got.astype(np.float64) - wanted) / np.maximum(1.0, np.abs(wanted))
+    return gaps
 
 
 @contextmanager

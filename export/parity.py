@@ -9,7 +9,7 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 
-from contract.bundle import INPUTS, TOLERANCE, Arrays
+from contract.bundle import INPUTS, TOLERANCE, Arrays, difference
 from contract.errors import BundleError
 from contract.schema import Field, Kind, Schema
 from training.models.ranker import Ranker
@@ -25,13 +25,13 @@ def verify(model: Ranker, schema: Schema, graph: Path) -> float:
     for items, requests in ((n, r) for n in ITEM_COUNTS for r in REQUEST_COUNTS):
         inputs = draw_inputs(schema, requests, items, seed=items + requests)
         expected, got = torch_scores(model, schema, inputs), onnx_scores(session, inputs)
-        for task, difference in _differences(expected, got):
-            if not difference <= TOLERANCE:
+        for task, gap in _gaps(expected, got):
+            if not gap <= TOLERANCE:
                 raise BundleError(
-                    f"{graph.name}: task '{task}' differs from PyTorch by {difference:.2e} at {items} items of "
+                    f"{graph.name}: task '{task}' differs from PyTorch by {gap:.2e} at {items} items of "
                     f"{requests} requests; at most {TOLERANCE:.0e} is allowed, no bundle was written"
                 )
-            worst = max(worst, difference)
+            worst = max(worst, gap)
     return worst
 
 
@@ -68,11 +68,10 @@ def cpu_session(graph: Path) -> Any:
     return onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
 
 
-def _differences(
-    expected: dict[str, NDArray[np.float32]], got: dict[str, NDArray[np.float32]]
-) -> Iterator[tuple[str, float]]:
+def _gaps(expected: dict[str, NDArray[np.float32]], got: dict[str, NDArray[np.float32]]) -> Iterator[tuple[str, float]]:
     for task, scores in expected.items():
-        yield task, float(np.abs(scores - got[task]).max()) if scores.shape == got[task].shape else float("inf")
+        same_shape = scores.shape == got[task].shape
+        yield task, float(difference(scores, got[task]).max()) if same_shape else float("inf")
 
 
 def _draw_ids(fields: Sequence[Field], rows: int, random: np.random.Generator) -> NDArray[np.int32]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from contract.bundle import INPUTS, TOLERANCE, Arrays, Bundle, Manifest, latest_version, read_bundle
+from contract.bundle import INPUTS, TOLERANCE, Arrays, Bundle, Manifest, difference, latest_version, read_bundle
 from contract.errors import BundleError
 from contract.schema import Schema
 from service.metrics import Metrics
@@ -94,7 +94,7 @@ def check_golden(bundle: Bundle, engine: Engine) -> None:
         got = scores[task]
         if got.shape != wanted.shape:
             raise BundleError(f"{bundle.path}: task '{task}': {got.shape} scores for {wanted.shape} golden cases")
-        gap = np.abs(got - wanted.astype(np.float32))
+        gap = difference(wanted, got)
         bad = np.flatnonzero(~(gap <= TOLERANCE))
         if len(bad):
             case = int(bad[0])
