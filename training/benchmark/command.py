@@ -16,8 +16,8 @@ from training.benchmark.report import write_report
 from training.benchmark.runs import Arena
 from training.benchmark.study import Study
 from training.datasets.prepared import Prepared
+from training.device import choose_device
 from training.models import MODELS
-from training.train import choose_device
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

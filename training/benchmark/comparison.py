@@ -4,7 +4,7 @@ Models meet the same seeds and the same test rows, so what is compared is a diff
 seeds  the t-interval of the mean of the pairs' differences: another start and order of the same training rows
 rows   other test rows: DeLong's variance (1988) of the difference of the seeds' mean AUCs, here as a sum over rows of
        squared influences; rows of one user count as one draw (Obuchowski 1997). An RMSE takes the delta method
-both   variances added, degrees of freedom by Welch and Satterthwaite; a little too wide, since the variance over seeds
+both   half widths added as squares (so never narrower than either); a little too wide, since the variance over seeds
        holds part of that over rows
 """
 
@@ -42,22 +42,18 @@ class Difference:
 def difference(values: Sequence[float], baseline: Sequence[float], influence: Influence, target: Target) -> Difference:
     """Of paired values, a pair a seed; `influence` [rows] is that of the difference of their means."""
     pairs = np.asarray(values) - np.asarray(baseline)
-    count, rows = len(pairs), standard_error(influence, target.users)
-    z = float(norm.ppf((1 + LEVEL) / 2))
+    count, rows = len(pairs), float(norm.ppf((1 + LEVEL) / 2)) * standard_error(influence, target.users)
     if count < 2:
-        return Difference(float(pairs.mean()), None, z * rows, z * rows, count)
-    seeds = float(pairs.std(ddof=1)) / math.sqrt(count)
-    total = seeds**2 + rows**2
-    freedom = total**2 * (count - 1) / seeds**4 if seeds else math.inf
-    both = _quantile(freedom) * math.sqrt(total)
-    return Difference(float(pairs.mean()), _quantile(count - 1) * seeds, z * rows, both, count)
+        return Difference(float(pairs.mean()), None, rows, rows, count)
+    seeds = seed_interval(list(pairs))
+    return Difference(float(pairs.mean()), seeds, rows, math.hypot(seeds, rows), count)
 
 
 def seed_interval(values: Sequence[float]) -> float:
     """Half the width of the t-interval of a mean over seeds; NaN for one."""
     if len(values) < 2:
         return math.nan
-    return _quantile(len(values) - 1) * float(np.std(values, ddof=1)) / math.sqrt(len(values))
+    return float(t.ppf((1 + LEVEL) / 2, len(values) - 1) * np.std(values, ddof=1)) / math.sqrt(len(values))
 
 
 def influence(target: Target, scores: Floats) -> Influence:
@@ -95,7 +91,3 @@ def standard_error(moved: Influence, users: NDArray[np.int32] | None = None) -> 
     _, owner = np.unique(users, return_inverse=True)
     sums = np.bincount(owner, moved)
     return math.sqrt(float(sums @ sums) * len(sums) / max(1, len(sums) - 1))
-
-
-def _quantile(freedom: float) -> float:
-    return float(t.ppf((1 + LEVEL) / 2, freedom) if math.isfinite(freedom) else norm.ppf((1 + LEVEL) / 2))

@@ -1,13 +1,9 @@
-"""What a model costs: parameters, multiply-accumulates a row, training rows a second, and on which machine."""
+"""What a model costs: parameters, multiply-accumulates a row, and on which machine."""
 
 import platform
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from statistics import median
-from time import perf_counter
-from types import TracebackType
-from typing import Self
 
 import torch
 from torch import nn
@@ -18,7 +14,7 @@ from training.batches import Batch
 from training.models import Ranker
 
 COUNTED_ROWS = 1024
-WARM_UP = 5  # steps
+Tick = Callable[[], None]
 
 
 def table_parameters(model: nn.Module) -> int:
@@ -41,33 +37,21 @@ def multiply_accumulates(model: Ranker, batch: Batch) -> float:
     return float(counter.get_total_flops()) / 2 / len(rows)
 
 
-class Stopwatch(AbstractContextManager["Stopwatch"]):
-    """Watches whatever trains inside the block, from one optimiser step to the next; `tick` is called at each."""
+@contextmanager
+def stepping(tick: Tick) -> Iterator[None]:
+    """Call `tick` at each step of whatever trains inside the block."""
+    first: list[Optimizer] = []
 
-    def __init__(self, tick: Callable[[], None]) -> None:
-        self.tick, self.ends = tick, list[float]()
-        self.watched: int | None = None
+    def stepped(optimizer: Optimizer, *_: object) -> None:
+        first[:] = first or [optimizer]
+        if optimizer is first[0]:  # of a model with several, one counts
+            tick()
 
-    def __enter__(self) -> Self:
-        self.hook = register_optimizer_step_post_hook(self._stepped)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.hook.remove()
-
-    def rows_per_second(self, batch_size: int) -> float | None:
-        """By the median step, loading included: those with a validation between them are too few to matter."""
-        steps = [after - before for before, after in zip(self.ends, self.ends[1:], strict=False)]
-        return batch_size / median(steps[WARM_UP:] or steps) if steps else None
-
-    def _stepped(self, optimizer: Optimizer, *_: object) -> None:
-        if self.watched is None:
-            self.watched = id(optimizer)  # of a model with several, one counts
-        if id(optimizer) == self.watched:
-            self.ends.append(perf_counter())
-            self.tick()
+    hook = register_optimizer_step_post_hook(stepped)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def machine(device: torch.device) -> str:

@@ -7,15 +7,15 @@ from html import escape
 STYLE = """
 :root { color-scheme: light }
 body { font: 16px/1.5 system-ui, -apple-system, "Segoe UI", "Liberation Sans", sans-serif; color: #1b1f24;
-       background: #fff; max-width: 64rem; margin: 2.5rem auto 4rem; padding: 0 1.5rem }
+       background: #fff; max-width: 74rem; margin: 2.5rem auto 4rem; padding: 0 1.5rem }
 h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .3rem; letter-spacing: -.01em }
 h2 { font-size: 1.15rem; margin: 2.6rem 0 .5rem }
 p { max-width: 46rem; margin: .5rem 0 }
 .lead { color: #59636e; margin-bottom: 1.4rem }
 .wide { overflow-x: auto }
-table { border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums; margin: .6rem 0 }
+table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; margin: .6rem 0 }
 th { font-weight: 600; color: #59636e; text-align: right; vertical-align: bottom; border-bottom: 1px solid #59636e }
-th, td { padding: .28rem .75rem; white-space: nowrap }
+th, td { padding: .28rem .6rem; white-space: nowrap }
 td { text-align: right; border-bottom: 1px solid #e6e8eb }
 th.text, td.text { text-align: left }
 th:first-child, td:first-child { padding-left: 0 }
@@ -132,6 +132,9 @@ def _marked(block: Grid, row: Sequence[str]) -> str:
 
 
 def _inline(text: str) -> str:
-    """Escaped, with `code` set as such."""
-    parts = escape(text).split("`")
-    return "".join(f"<code>{part}</code>" if k % 2 else part for k, part in enumerate(parts))
+    """Escaped, with `code` and **strong** set as such."""
+    marked = escape(text)
+    for mark, tag in (("`", "code"), ("**", "strong")):
+        parts = marked.split(mark)
+        marked = "".join(f"<{tag}>{part}</{tag}>" if k % 2 else part for k, part in enumerate(parts))
+    return marked

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, LogLocator
 
 from training.benchmark.comparison import seed_interval
 from training.benchmark.look import FAINT, INK, RULE, colour, label_points, styled, svg
@@ -75,6 +76,8 @@ def cost_plot(results: Results, models: Models) -> str:
             axes.set_title(target.name)
             axes.set_xlabel("multiply-accumulates a row")
             axes.set_ylabel("test AUC")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
             axes.minorticks_off()
             label_points(axes, points)
         return svg(figure)

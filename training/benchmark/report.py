@@ -15,15 +15,15 @@ from training.benchmark.runs import read_scores
 from training.benchmark.study import Study
 from training.benchmark.targets import Target
 
-BINARY = {"log_loss": "log loss", "ece": "ECE", "calibration": "predicted / observed", "gauc": "GAUC"}
-CONTINUOUS = {"mae": "MAE", "spearman": "Spearman", "gini": "Gini", "calibration": "predicted / observed"}
+BINARY = {"log_loss": "log loss", "ece": "ECE", "calibration": "pred. / obs.", "gauc": "GAUC"}
+CONTINUOUS = {"mae": "MAE", "spearman": "Spearman", "gini": "Gini", "calibration": "pred. / obs."}
 VERDICTS = ("better", "within noise", "worse")
 NOISE = (
     "Each model meets the same seeds and the same test rows, so differences are taken within a seed. `seeds` is half "
     "the 95 % t-interval over those pairs (another start and order of the same training rows); `rows` is that of other "
     "test rows (DeLong's variance of the difference between the seeds' mean AUCs, the delta method for RMSE{users}); "
-    "`both` adds the two variances, and a difference is called noise where that interval holds 0. Intervals are 95 % "
-    "each, not corrected for how many are shown. All models saw one choice of training rows: no interval holds that noise."
+    "`both` is the root of the sum of their squares, and a difference is noise where that holds 0. Intervals are 95 % "
+    "each, not corrected for how many are shown. All models saw one choice of training rows."
 )
 
 
@@ -86,7 +86,7 @@ def _headlines(results: Results) -> Iterator[str]:
             ]
             parts += [f"{kind}: {', '.join(told)}"] if told else []
         if parts:
-            yield f"{target.name} against {results.baseline}: {'; '.join(parts)}."
+            yield f"**{target.name}** against {results.baseline}: {'; '.join(parts)}."
 
 
 def _figures(results: Results, models: dict[str, str]) -> list[Block]:
@@ -174,10 +174,9 @@ def _costs(results: Results) -> Grid:
 
 def _costs_told(study: Study) -> str:
     return (
-        f"MACs: multiply-accumulates of matrix products, counted by torch's FlopCounterMode in an evaluation pass of "
-        f"{COUNTED_ROWS:,} test rows, each a request of its own; look-ups and elementwise work do not count. Rows/s: by "
-        f"the median time from one optimiser step to the next, loading included and validation left out, on "
-        f"{machine(study.arena.device)}. Medians over seeds."
+        "MACs: multiply-accumulates of matrix products, counted by torch's FlopCounterMode in an evaluation pass of "
+        f"{COUNTED_ROWS:,} test rows, a request each; look-ups and elementwise work do not count. Training rows/s: "
+        f"loading included, validations left out, on {machine(study.arena.device)}. Medians over seeds."
     )
 
 

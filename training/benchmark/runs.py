@@ -1,6 +1,5 @@
 """One training run on data that are loaded once: what it reached on the test rows, and what it cost."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -16,7 +15,7 @@ from contract.errors import TwinscoreError
 from contract.files import whole_file, write_text
 from contract.schema import Strict
 from training.batches import Batch
-from training.benchmark.cost import Stopwatch, multiply_accumulates, parameters, table_parameters
+from training.benchmark.cost import Tick, multiply_accumulates, parameters, stepping, table_parameters
 from training.benchmark.targets import Target, targets
 from training.calibration import calibrate
 from training.config import Recipe
@@ -24,9 +23,9 @@ from training.datasets.prepared import SPLITS, Prepared, SplitName
 from training.evaluation import predict, scores
 from training.fit import Fitted, fit
 from training.models import Ranker, build_model
+from training.train import MEASURED
 
 Scores = NDArray[np.float32]
-Tick = Callable[[], None]
 QUIET = Console(quiet=True)
 
 
@@ -64,14 +63,14 @@ class Arena:
         splits = {split: Batch.of(matrices[split], data.schema, device) for split in SPLITS}
         return cls(data, device, splits, targets(data.schema, matrices["test"], splits["test"]))
 
-    def fitted(self, model_name: str, recipe: Recipe, seed: int, watch: Stopwatch) -> tuple[Ranker, Fitted]:
+    def fitted(self, model_name: str, recipe: Recipe, seed: int, tick: Tick) -> tuple[Ranker, Fitted]:
         """A model trained as `train` does, with its best weights; KeyboardInterrupt where somebody stopped it."""
         torch.manual_seed(seed)
         model = build_model(model_name, self.data.schema, recipe.model).to(self.device)
-        seen = self.splits["train"]
+        seen = self.splits["train"].sample(MEASURED)
         model.measure(seen.request_dense, seen.item_dense, seen.labels, seen.counted)
-        with watch:
-            fitted = fit(model, seen, self.splits["validation"], recipe, seed, QUIET)
+        with stepping(tick):
+            fitted = fit(model, self.splits["train"], self.splits["validation"], recipe, seed, QUIET)
         if fitted.interrupted:
             raise KeyboardInterrupt
         model.load_state_dict(fitted.weights)
@@ -79,8 +78,8 @@ class Arena:
 
     def run(self, entry: str, model_name: str, recipe: Recipe, seed: int, tick: Tick) -> tuple[Outcome, Scores]:
         """Train, calibrate, predict the test rows [n, tasks]."""
-        started, watch = perf_counter(), Stopwatch(tick)
-        model, fitted = self.fitted(model_name, recipe, seed, watch)
+        started = perf_counter()
+        model, fitted = self.fitted(model_name, recipe, seed, tick)
         calibrate(model, self.splits["validation"])
         found = self.scores(model)
         return Outcome(
@@ -90,7 +89,7 @@ class Arena:
             score=fitted.score,
             steps=fitted.steps,
             seconds=perf_counter() - started,
-            rows_per_second=watch.rows_per_second(recipe.batch_size),
+            rows_per_second=fitted.rows_per_second,
             parameters=parameters(model),
             table_parameters=table_parameters(model),
             macs=multiply_accumulates(model, self.splits["test"]),

@@ -10,9 +10,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from training.benchmark import search
-from training.benchmark.cost import Stopwatch
+from training.benchmark.cost import Tick
 from training.benchmark.plan import Entry
-from training.benchmark.runs import Arena, Outcome, Scores, Tick, read_outcome, told, write_outcome
+from training.benchmark.runs import Arena, Outcome, Scores, read_outcome, told, write_outcome
 from training.benchmark.search import Trial
 from training.config import Recipe
 
@@ -23,8 +23,7 @@ class Study:
     def __init__(self, arena: Arena, out: Path, console: Console, seconds: float | None, retry: bool) -> None:
         self.arena, self.out, self.retry = arena, out, retry
         self.deadline = None if seconds is None else perf_counter() + seconds
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        self.progress = Progress(*columns, console=console)
+        self.progress = runs_progress(console)
 
     def go(self, entries: Sequence[Entry], trials: int, seeds: int) -> bool:
         """Do what is missing; False where time ran out first."""
@@ -76,8 +75,8 @@ class Study:
         started = perf_counter()
         try:
             recipe = entry.recipe(search.assignments(settings))
-            with self._step(f"{entry.name}, trial {number + 1} of {of}", recipe) as tick:
-                _, fitted = self.arena.fitted(entry.model, recipe, search.SEED, Stopwatch(tick))
+            with steps_bar(self.progress, f"{entry.name}, trial {number + 1} of {of}", self.arena, recipe) as tick:
+                _, fitted = self.arena.fitted(entry.model, recipe, search.SEED, tick)
             trial = Trial(number=number, settings=settings, score=fitted.score, seconds=perf_counter() - started)
         except Exception as error:  # whatever breaks one trial must not end the others
             trial = Trial(number=number, settings=settings, seconds=perf_counter() - started, error=told(error))
@@ -93,35 +92,12 @@ class Study:
             return True
         if self._late():
             return False
-        outcome, found = self._attempt(entry, seed)
+        recipe = self.recipe(entry)
+        with steps_bar(self.progress, f"{entry.name}, seed {seed}", self.arena, recipe) as tick:
+            outcome, found = attempt(self.arena, entry, recipe, seed, tick)
         write_outcome(self.runs, outcome, found)
-        self._say(f"{entry.name}, seed {seed}: {_scored(outcome.score, outcome.error, outcome.seconds)}")
+        self._say(outcome_line(outcome))
         return True
-
-    def _attempt(self, entry: Entry, seed: int) -> tuple[Outcome, Scores | None]:
-        recipe, started = self.recipe(entry), perf_counter()
-        try:
-            with self._step(f"{entry.name}, seed {seed}", recipe) as tick:
-                return self.arena.run(entry.name, entry.model, recipe, seed, tick)
-        except Exception as error:  # as above
-            failed = Outcome(
-                entry=entry.name,
-                recipe=recipe.model_dump(mode="json"),
-                seed=seed,
-                error=told(error),
-                seconds=perf_counter() - started,
-            )
-            return failed, None
-
-    @contextmanager
-    def _step(self, name: str, recipe: Recipe) -> Iterator[Tick]:
-        """A bar of the run's steps below the bar of all runs."""
-        steps = -(-len(self.arena.splits["train"]) // recipe.batch_size) * recipe.epochs
-        task = self.progress.add_task(escape(name), total=steps)
-        try:
-            yield lambda: self.progress.advance(task)
-        finally:
-            self.progress.remove_task(task)
 
     def _late(self) -> bool:
         return self.deadline is not None and perf_counter() >= self.deadline
@@ -129,6 +105,38 @@ class Study:
     def _say(self, line: str) -> None:
         self.progress.advance(self.bar)
         self.progress.console.print(escape(line), soft_wrap=True, highlight=False)
+
+
+def attempt(arena: Arena, entry: Entry, recipe: Recipe, seed: int, tick: Tick) -> tuple[Outcome, Scores | None]:
+    """A run, or how it failed: whatever breaks one must not end the others."""
+    started = perf_counter()
+    try:
+        return arena.run(entry.name, entry.model, recipe, seed, tick)
+    except Exception as error:
+        content, seconds = recipe.model_dump(mode="json"), perf_counter() - started
+        return Outcome(entry=entry.name, recipe=content, seed=seed, error=told(error), seconds=seconds), None
+
+
+def outcome_line(outcome: Outcome) -> str:
+    """A run in one line, as it ends."""
+    return f"{outcome.entry}, seed {outcome.seed}: {_scored(outcome.score, outcome.error, outcome.seconds)}"
+
+
+def runs_progress(console: Console) -> Progress:
+    """A bar of all runs, and one of the steps of the run that goes on."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=console)
+
+
+@contextmanager
+def steps_bar(progress: Progress, name: str, arena: Arena, recipe: Recipe) -> Iterator[Tick]:
+    """Yields what is to be called at each step."""
+    steps = -(-len(arena.splits["train"]) // recipe.batch_size) * recipe.epochs
+    task = progress.add_task(escape(name), total=steps)
+    try:
+        yield lambda: progress.advance(task)
+    finally:
+        progress.remove_task(task)
 
 
 def _scored(score: float | None, error: str | None, seconds: float) -> str:

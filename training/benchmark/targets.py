@@ -44,7 +44,7 @@ class Target:
             column: Floats = scores[:, self.chain[0]]
             return column
         *spaces, last = self.chain
-        given = expit(scores[:, spaces].astype(np.float64)).prod(axis=1)
+        given: NDArray[np.float64] = expit(scores[:, spaces].astype(np.float64)).prod(axis=1)
         if not self.binary:
             return given * scores[:, last]
         joint = (given * expit(scores[:, last].astype(np.float64))).clip(np.finfo(np.float64).tiny, 1 - 1e-16)
