@@ -8,6 +8,8 @@ from torch.nn.functional import logsigmoid
 
 from contract.schema import Task
 
+GAP = 1e-4  # of log odds: least distance between a joint probability and that of its space
+
 
 def space_losses(each: Tensor, counted: Tensor) -> tuple[Tensor, Tensor]:
     """Sum of losses and number of rows, [tasks] each: a task weighs in over its own space (PLE, section 4.3).
@@ -20,12 +22,13 @@ def space_losses(each: Tensor, counted: Tensor) -> tuple[Tensor, Tensor]:
 def joint_targets(tasks: Sequence[Task], labels: Tensor, counted: Tensor) -> tuple[Tensor, Tensor]:
     """Labels and counted rows over the entire space, [N, tasks]: a task in a space becomes `space and task`.
 
-    A row counts where the space's label is known and, if it is 1, the task's own too. Other tasks stay as they are.
+    A row counts where the space's label is known and, if it is 1, the task's own too. Tasks in no space, and continuous
+    ones, stay as they are.
     """
     names = [task.name for task in tasks]
     joint, known = [], []
     for k, task in enumerate(tasks):
-        if task.space == "all":
+        if task.space == "all" or task.kind == "continuous":
             joint.append(labels[:, k])
             known.append(counted[:, k])
             continue
@@ -43,7 +46,17 @@ def log_of_not(log_p: Tensor) -> Tensor:
     return torch.where(log_p > -0.6931, near, torch.log1p(-log_p.exp()))
 
 
-def product_loss(logits: Sequence[Tensor], labels: Tensor) -> Tensor:
-    """Cross entropy of p = product of sigmoid(logits) against labels, [N]: ESMM's pCTCVR = pCTR pCVR."""
+def joint_logit(logits: Sequence[Tensor]) -> Tensor:
+    """Log odds of p = product of sigmoid(logits), [N]: ESMM's pCTCVR = pCTR pCVR."""
     log_p = torch.stack([logsigmoid(z) for z in logits]).sum(0)
-    return -(labels * log_p + (1 - labels) * log_of_not(log_p))
+    return log_p - log_of_not(log_p)
+
+
+def conditional_logit(joint: Tensor, space: Tensor) -> Tensor:
+    """Log odds of sigmoid(joint) / sigmoid(space), [N]: pCVR from pCTCVR and pCTR. `joint` is capped at `space` - GAP.
+
+    With j and s: odds = sigmoid(j) / (sigmoid(s) - sigmoid(j)), and sigmoid(s) - sigmoid(j) is sigmoid(s) sigmoid(j)
+    (exp(-j) - exp(-s)), so that log odds = j - log sigmoid(s) - log(1 - exp(j - s)).
+    """
+    joint = torch.minimum(joint, space - GAP)
+    return joint - logsigmoid(space) - log_of_not(joint - space)
