@@ -11,19 +11,21 @@ from onnx import numpy_helper
 
 from contract.bundle import TOLERANCE, read_bundle
 from contract.errors import BundleError
-from contract.schema import Field, Schema, Side
+from contract.schema import Field, Schema, Side, Task
 from export.model import export_graph, export_model
 from export.parity import cpu_session, draw_inputs, onnx_scores, verify
 from tests.training import tiny
 from training.checkpoint import describe, save_checkpoint
 from training.config import read_recipe
 from training.datasets.prepared import Prepared
-from training.models import build_model
+from training.models import MODELS, build_model
 from training.models.ranker import Ranker
 
 SMALL = ["model.embedding=4", "model.tower=[8]"]
-SMALLER = {
+SMALLER = dict.fromkeys(MODELS, SMALL) | {
+    "mmoe": [*SMALL, "model.expert_layers=[8]"],
     "ple": [*SMALL, "model.expert_layers=[8]"],
+    "stem": [*SMALL, "model.expert_layers=[8]", "model.levels=2"],
     "dtn": [*SMALL, "model.width=8", "model.memonet.code_book=50", "model.gated_cross.rank=4"],
 }
 
@@ -67,6 +69,15 @@ def test_the_bundle_says_what_it_is_and_gives_its_golden_scores(name: str, tmp_p
     for task, wanted in expected.items():
         assert np.ptp(wanted) > 1e-4  # cases that all score alike would prove nothing
         np.testing.assert_allclose(scores[task], wanted, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if name not in ("ple", "dtn")])
+def test_every_other_model_exports_a_chain_that_ends_in_a_number(name: str, tmp_path: Path) -> None:
+    spend = Task(name="spend", label="amount", kind="continuous", space="cvr")
+    schema = tiny.schema(tasks=(tiny.CLICK, tiny.BUY, spend))
+    model = untrained(name, schema)
+    export_graph(model, schema, tmp_path / "model.onnx")
+    assert verify(model, schema, tmp_path / "model.onnx") <= TOLERANCE
 
 
 @pytest.mark.parametrize("schema", SCHEMAS.values(), ids=SCHEMAS.keys())

@@ -4,9 +4,16 @@ from typing import NamedTuple
 
 from contract.errors import ConfigError
 from contract.schema import Schema
+from training.models.aitm import AITM, AITMSettings
 from training.models.dtn import DTN, DTNSettings
+from training.models.esmm import ESMM, ESMMSettings
+from training.models.htlnet import HTLNet, HTLNetSettings
+from training.models.mmoe import MMoE, MMoESettings
 from training.models.ple import PLE, PLESettings
 from training.models.ranker import ModelSettings, Ranker
+from training.models.shared_bottom import SharedBottom, SharedBottomSettings
+from training.models.single_task import SingleTask, SingleTaskSettings
+from training.models.stem import STEM, STEMSettings
 
 __all__ = ["MODELS", "Entry", "ModelSettings", "Ranker", "build_model", "model_entry"]
 
@@ -18,7 +25,17 @@ class Entry(NamedTuple):
     ranker: type[Ranker]
 
 
-MODELS = {"dtn": Entry(DTNSettings, DTN), "ple": Entry(PLESettings, PLE)}
+MODELS = {
+    "single_task": Entry(SingleTaskSettings, SingleTask),
+    "shared_bottom": Entry(SharedBottomSettings, SharedBottom),
+    "mmoe": Entry(MMoESettings, MMoE),
+    "ple": Entry(PLESettings, PLE),
+    "esmm": Entry(ESMMSettings, ESMM),
+    "aitm": Entry(AITMSettings, AITM),
+    "stem": Entry(STEMSettings, STEM),
+    "htlnet": Entry(HTLNetSettings, HTLNet),
+    "dtn": Entry(DTNSettings, DTN),
+}
 
 
 def model_entry(name: str) -> Entry:
