@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from contract.bundle import Manifest, latest_version, new_bundle, read_bundle, write_golden
+from contract.bundle import Manifest, difference, latest_version, new_bundle, read_bundle, write_golden
 from contract.dictionary import Dictionary
 from contract.errors import BundleError
 from contract.schema import Field, Schema, Side, Task
@@ -86,3 +86,10 @@ def test_manifest_and_schema_must_agree(tmp_path: Path) -> None:
         SCHEMA.save(folder / "schema.json")
     with pytest.raises(BundleError, match="disagree on the fingerprint"):
         read_bundle(tmp_path / "m" / "1")
+
+
+def test_differences_are_absolute_below_one_and_relative_above() -> None:
+    expected, got = np.array([[0.5, 0.0, -200.0, 1e30, 1.0]]), np.array([[0.25, -0.5, -201.0, 2e30, np.nan]])
+    np.testing.assert_allclose(
+        difference(expected.astype(np.float32), got.astype(np.float32)), [[0.25, 0.5, 0.005, 1.0, np.nan]], rtol=1e-6
+    )

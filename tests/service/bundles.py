@@ -15,6 +15,7 @@ from contract.encoding import encode_field
 from contract.schema import Field, Schema, Side, Task, dense_columns, slot_columns
 
 TABLE = 64  # rows of the one embedding table; ids at or above map to 0
+AMOUNT = 1000.0
 Scores = dict[str, NDArray[np.float32]]
 
 FIELDS = (
@@ -40,7 +41,10 @@ def dictionaries(schema: Schema = SCHEMA) -> dict[str, Dictionary]:
 
 
 class Graph:
-    """`sigmoid` of a sum over embedded ids and weighted numbers, in ONNX and in numpy; a seed makes a model."""
+    """A sum over embedded ids and weighted numbers, in ONNX and in numpy; a seed makes a model.
+
+    A binary task is the sum's sigmoid, a continuous one AMOUNT times the sum.
+    """
 
     def __init__(self, schema: Schema, seed: int) -> None:
         draw = np.random.default_rng(seed)
@@ -63,11 +67,11 @@ class Graph:
             total = embedded @ self.weights[task, f"{side}_ids"] + dense @ self.weights[task, f"{side}_dense"]
             return np.asarray(total[:, 0])
 
-        def score(task: str) -> NDArray[np.float32]:
-            logit = part(task, "request")[inputs["request_of_item"]] + part(task, "item")
-            return np.asarray(1 / (1 + np.exp(-logit)), np.float32)
+        def score(task: Task) -> NDArray[np.float32]:
+            total = part(task.name, "request")[inputs["request_of_item"]] + part(task.name, "item")
+            return np.asarray(AMOUNT * total if task.kind == "continuous" else 1 / (1 + np.exp(-total)), np.float32)
 
-        return {task.name: score(task.name) for task in self.schema.tasks}
+        return {task.name: score(task) for task in self.schema.tasks}
 
     def write(self, path: Path, owner_type: int = TensorProto.INT32) -> None:
         """Write the ONNX file."""
@@ -76,8 +80,10 @@ class Graph:
             "zero": np.array(0, np.int32),
             "end": np.array(TABLE, np.int32),
             "one": np.array([1], np.int64),
+            "amount": np.array(AMOUNT, np.float32),
         }
-        for task in (task.name for task in self.schema.tasks):
+        for task, kind_of_task in ((task.name, task.kind) for task in self.schema.tasks):
+            link, inputs = ("Mul", ["amount"]) if kind_of_task == "continuous" else ("Sigmoid", [])
             constants[f"{task}_table"] = self.tables[task]
             for side in ("request", "item"):
                 for kind in ("ids", "dense"):
@@ -86,7 +92,7 @@ class Graph:
             nodes += [
                 helper.make_node("Gather", [f"{task}_request", "request_of_item"], [f"{task}_gathered"], axis=0),
                 helper.make_node("Add", [f"{task}_gathered", f"{task}_item"], [f"{task}_logit"]),
-                helper.make_node("Sigmoid", [f"{task}_logit"], [f"{task}_column"]),
+                helper.make_node(link, [f"{task}_logit", *inputs], [f"{task}_column"]),
                 helper.make_node("Squeeze", [f"{task}_column", "one"], [task]),
             ]
         types = {"request_of_item": owner_type, "request_dense": TensorProto.FLOAT, "item_dense": TensorProto.FLOAT}
@@ -172,9 +178,9 @@ def encode(schema: Schema, sides: tuple[Side, ...], rows: list[dict[str, Any]]) 
 def expected(
     graph: Graph, user: dict[str, Any], context: dict[str, Any], items: list[dict[str, Any]]
 ) -> dict[str, NDArray[np.float32]]:
-    """Scores of one request from raw features, no service involved; ctr, ctcvr and the composed cvr."""
+    """Scores of one request from raw features, no service involved; with ctcvr also the composed cvr."""
     request = encode(graph.schema, (Side.USER, Side.CONTEXT), [user | context])
     item = encode(graph.schema, (Side.ITEM, Side.CROSS), items)
     owner = np.zeros(len(items), np.int32)
     scores = graph.scores(dict(zip(INPUTS, (*request, *item, owner), strict=True)))
-    return {**scores, "cvr": np.minimum(scores["ctcvr"] / scores["ctr"], 1)}
+    return {**scores, "cvr": np.minimum(scores["ctcvr"] / scores["ctr"], 1)} if "ctcvr" in scores else scores
