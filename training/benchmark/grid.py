@@ -57,8 +57,8 @@ def sweep_plot(points: Sequence[Point], entries: Sequence[Entry]) -> str:
                 axes.set_title(f"{target}{f', {second[0]} {value}' if second else ''}")
                 axes.set_xlabel(first if target == targets[-1] else "")
                 axes.tick_params(axis="y", labelcolor=FAINT)
+                axes.set_xticks([float(x) for x in xs], xs)
                 if value == columns[-1]:
-                    axes.set_xlim(right=axes.get_xlim()[1] + 0.35 * (axes.get_xlim()[1] - axes.get_xlim()[0]))
                     label_points(axes, ends)
             row[0].set_ylabel("share of oracle's lift")
         return svg(figure)
@@ -110,7 +110,7 @@ def _mean(values: Sequence[float | None]) -> str:
     known = [value for value in values if value is not None]
     if not known:
         return "–"
-    return f"{mean(known):.3f}" + (f" ± {stdev(known):.3f}" if len(known) > 1 else "")
+    return f"{mean(known):.3f}".replace("-", "−") + (f" ± {stdev(known):.3f}" if len(known) > 1 else "")
 
 
 def _lead(points: Sequence[Point], options: str) -> str:

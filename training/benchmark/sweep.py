@@ -27,6 +27,7 @@ from training.benchmark.plan import Entry, Plan, entries, keep_to
 from training.benchmark.report import write_document
 from training.benchmark.runs import Arena, Outcome, read_outcome, write_outcome
 from training.benchmark.study import attempt, outcome_line, runs_progress, steps_bar
+from training.datasets import prepare
 from training.datasets.prepared import Prepared
 from training.device import choose_device
 
@@ -53,8 +54,10 @@ def _command(args: argparse.Namespace) -> int:
     chosen, grid = entries(names(args.models), args.variant, args.set), _grid(args.grid)
     recipes = {entry.name: entry.recipe().model_dump(mode="json") for entry in chosen}
     given = {"prepare": args.prepare, "options": ", ".join(grid)}
-    keep_to(args.out, Plan(source=f"synthetic {args.prepare}, over {given['options']}", data=given, recipes=recipes))
     cells = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
+    for cell in cells:
+        parsed(_arguments(args.prepare, cell, 1, args.out))  # a typo is an error now, not after hours
+    keep_to(args.out, Plan(source=f"synthetic {args.prepare}, over {given['options']}", data=given, recipes=recipes))
     sweep = Sweep(args.out, args.prepare, chosen, args.device, args.max_seconds)
     finished = sweep.go([(cell, seed) for seed in range(1, args.data_seeds + 1) for cell in cells])
     points = list(sweep.points(cells, args.data_seeds))
@@ -106,8 +109,9 @@ class Sweep:
         if self._late():
             return False
         with tempfile.TemporaryDirectory(prefix=".data-", dir=self.out) as name:
-            drawn = [part for option, value in cell.items() for part in (f"--{option}", value)]
-            prepare([*shlex.split(self.options), *drawn, "--seed", str(seed), "--out", f"{name}/data"])
+            args, said = parsed(_arguments(self.options, cell, seed, Path(name, "data"))), io.StringIO()
+            with redirect_stdout(said), redirect_stderr(said):  # its own words would tear the bars apart
+                prepare.prepare(args)
             arena = Arena.load(Prepared.open(Path(name, "data")), self.device)
         for entry in missing:
             if self._late():
@@ -129,16 +133,20 @@ class Sweep:
         return self.deadline is not None and perf_counter() >= self.deadline
 
 
-def prepare(arguments: Sequence[str]) -> None:
-    """`prepare synthetic` without a word; ConfigError where it refuses its options."""
-    from training.__main__ import main  # the command that a person would give; it imports this module by name
-
-    said = io.StringIO()
+def parsed(arguments: Sequence[str]) -> argparse.Namespace:
+    """Arguments of `prepare synthetic`; ConfigError where it refuses them."""
+    parser, said = argparse.ArgumentParser(prog="sweep"), io.StringIO()
+    prepare.add_parser(parser.add_subparsers())
     try:
-        with redirect_stdout(said), redirect_stderr(said):
-            main(["prepare", "synthetic", *arguments])
+        with redirect_stderr(said):
+            return parser.parse_args(["prepare", "synthetic", *arguments])
     except SystemExit:
-        raise ConfigError(f"prepare synthetic {shlex.join(arguments)}: {said.getvalue().splitlines()[-1]}") from None
+        raise ConfigError(f"{shlex.join(arguments)}: {said.getvalue().splitlines()[-1]}") from None
+
+
+def _arguments(options: str, cell: Cell, seed: int, out: Path) -> list[str]:
+    drawn = [f"--{option}={value}" for option, value in cell.items()]
+    return [*shlex.split(options), *drawn, "--seed", str(seed), "--out", str(out)]
 
 
 def _folder(cell: Cell) -> str:
