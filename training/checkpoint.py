@@ -4,7 +4,8 @@ model.safetensors   weights
 config.json         model, recipe, seed, data and versions: `RunConfig`
 schema.json         the data's schema, and dictionaries/ its dictionaries
 sample.npz          inputs of up to 512 validation rows, for golden cases
-metrics.json        {split: {task: {auc, log_loss, calibration, rows, positives}}}
+metrics.json        {split: {task: its metrics}}
+events/             TensorBoard events of its training
 """
 
 import json
@@ -26,17 +27,23 @@ from contract.bundle import INPUTS
 from contract.errors import ConfigError, first_error
 from contract.files import whole_folder, write_text
 from contract.schema import Schema, Strict, read_schema
+from training.batches import Batch
 from training.config import Recipe, parse_recipe
 from training.datasets.prepared import SPLITS, Matrices, Prepared
+from training.distributed import place
 from training.models import Ranker, build_model
 from training.report import Metrics
 
 SAMPLE_ROWS = 512
+MEANING = ("name", "side", "kind", "encoding", "buckets", "max_length", "default", "dictionary")  # Field.meaning
 COLUMNS = INPUTS[:-1]  # the graph's inputs but `request_of_item`: each sampled row is a request of its own
 
 
 class RunConfig(Strict):
-    """`config.json`. `steps` were taken until the weights kept; `interrupted`: somebody stopped the run."""
+    """`config.json`. `steps` were taken until the weights kept; `interrupted`: somebody stopped the run.
+
+    `rows_per_second` were trained on, without validations; under torchrun by all `processes` together.
+    """
 
     format_version: Literal[1] = 1
     model: str
@@ -47,8 +54,10 @@ class RunConfig(Strict):
     source: str
     rows: dict[str, int]
     fingerprint: str
-    steps: int
-    interrupted: bool
+    processes: int = 1
+    steps: int = 0
+    interrupted: bool = False
+    rows_per_second: float = 0.0
     versions: dict[str, str]
 
 
@@ -69,35 +78,53 @@ class Checkpoint:
 
 
 def describe(
-    model: str, recipe: Recipe, seed: int, device: str, data: Prepared, steps: int, interrupted: bool
+    model: str,
+    recipe: Recipe,
+    seed: int,
+    device: str,
+    data: Prepared,
+    steps: int = 0,
+    interrupted: bool = False,
+    rows_per_second: float = 0.0,
 ) -> RunConfig:
-    """The configuration of a run that just ended."""
+    """The configuration of a run that begins, or just ended."""
     return RunConfig(
         model=model,
         recipe=recipe.model_dump(mode="json"),
         seed=seed,
         device=device,
+        processes=place().world,
         data=str(data.path),
         source=data.description.source,
         rows={split: data.description.rows[split] for split in SPLITS},
         fingerprint=data.schema.fingerprint(),
         steps=steps,
         interrupted=interrupted,
+        rows_per_second=round(rows_per_second, 1),
         versions={"python": platform.python_version(), "torch": str(torch.__version__), "numpy": np.__version__},
     )
 
 
 def save_checkpoint(
-    out: Path, weights: dict[str, Tensor], config: RunConfig, data: Prepared, sample: Matrices, metrics: Metrics
+    out: Path,
+    weights: dict[str, Tensor],
+    config: RunConfig,
+    data: Prepared,
+    sample: Matrices | Batch,
+    metrics: Metrics,
+    events: Path | None = None,
 ) -> None:
-    """Write the RUN folder whole; it takes the place of an earlier run."""
+    """Write the RUN folder whole; it takes the place of an earlier run. `events` are copied into it."""
     with whole_folder(out) as folder:
         save_file({name: weight.cpu().contiguous() for name, weight in weights.items()}, folder / "model.safetensors")
         write_text(folder / "config.json", config.model_dump_json(indent=1) + "\n")
         write_text(folder / "metrics.json", json.dumps(metrics, indent=1) + "\n")
         data.schema.save(folder / "schema.json")
         shutil.copytree(data.path / "dictionaries", folder / "dictionaries")
-        np.savez(folder / "sample.npz", **{name: getattr(sample, name)[:SAMPLE_ROWS] for name in COLUMNS})
+        rows = {name: np.asarray(getattr(sample, name)[:SAMPLE_ROWS]) for name in COLUMNS}
+        np.savez(folder / "sample.npz", **rows)  # type: ignore[arg-type]
+        if events is not None:
+            shutil.copytree(events, folder / "events")
 
 
 def check_out(out: Path) -> Path:
@@ -110,16 +137,37 @@ def check_out(out: Path) -> Path:
     return out
 
 
-def load_checkpoint(run: Path) -> Checkpoint:
-    """Read what `save_checkpoint` wrote; ConfigError where it is absent, damaged or inconsistent."""
+def load_checkpoint(run: Path, against: Prepared | None = None) -> Checkpoint:
+    """Read what `save_checkpoint` wrote; ConfigError where it is absent, damaged or inconsistent.
+
+    Also where data that it is to be used on (`against`) mean something else by the same columns.
+    """
     config = _read_config(run / "config.json")
     schema = read_schema(run / "schema.json")
     if schema.fingerprint() != config.fingerprint:
         raise ConfigError(f"{run}: schema.json is not the one it was trained on (fingerprint differs); train again")
+    if against is not None and against.schema.fingerprint() != config.fingerprint:
+        raise ConfigError(
+            f"{run}: was trained on another schema (fingerprint {config.fingerprint[:8]}) than that of "
+            f"{against.path} ({against.schema.fingerprint()[:8]}): {_difference(schema, against.schema)}; "
+            "train on these data, or give those it was trained on"
+        )
     recipe = parse_recipe(config.model, config.recipe, str(run / "config.json"))
     model = build_model(config.model, schema, recipe.model)
     _load_weights(model, run / "model.safetensors")
     return Checkpoint(model.eval(), config, schema, _read_metrics(run / "metrics.json"), run)
+
+
+def _difference(run: Schema, data: Schema) -> str:
+    """The first field that means something else in two schemas."""
+    known, given = ({field.name: field for field in schema.fields} for schema in (run, data))
+    for name in [*given, *known]:
+        if name not in known or name not in given:
+            return f"the {'run has' if name not in known else 'data have'} no field '{name}'"
+        for was, now, key in zip(known[name].meaning(), given[name].meaning(), MEANING, strict=True):
+            if was != now:
+                return f"{key} of field '{name}' is {was} in the run and {now} in the data"
+    return "the order of the fields differs"
 
 
 def _read_config(path: Path) -> RunConfig:

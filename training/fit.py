@@ -1,7 +1,7 @@
 """The training loop: steps, validations inside the epoch, early stop, the best weights."""
 
 import math
-from collections.abc import Mapping
+import time
 from dataclasses import dataclass
 
 import torch
@@ -10,111 +10,197 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 
 from contract.errors import ConfigError, DataError
-from training.batches import Batch
+from training.batches import Batch, Rows, delivered
 from training.config import Recipe
-from training.evaluation import evaluate, selection_score
+from training.device import half_precision
+from training.distributed import average_gradients, parallel, place, summed
+from training.evaluation import evaluate, selection_score, told
+from training.interruption import Interruption
 from training.models import Ranker
-from training.report import shown_number
+from training.objective import Objective
+from training.optimiser import Optimiser
+from training.resume import Position, Saver, State, restore_random_states
+from training.tracking import Tracker
 
-TABLES = ("table.weight",)  # looked up by id: they take `table_decay`
+LOOKED_AT = 1_000_000  # rows at most in which a label is looked for
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """The best weights that training met; `interrupted`: by Ctrl-C."""
+    """The best weights that training met; `interrupted`: by Ctrl-C. Rows a second are without validations."""
 
     weights: dict[str, Tensor]
     steps: int
     score: float
     interrupted: bool = False
+    rows_per_second: float = 0.0
 
 
-def fit(model: Ranker, train: Batch, validation: Batch, recipe: Recipe, seed: int, console: Console) -> Fitted:
-    """Train until the epochs end, patience runs out, or Ctrl-C; KeyboardInterrupt before the first validation."""
-    if not train.counted.any() or not validation.counted.any():
+def fit(
+    model: Ranker,
+    train: Rows,
+    validation: Rows,
+    recipe: Recipe,
+    seed: int,
+    console: Console,
+    saver: Saver | None = None,
+    resumed: State | None = None,
+    tracker: Tracker | None = None,
+) -> Fitted:
+    """Train until the epochs end, patience runs out, or Ctrl-C; KeyboardInterrupt before the first validation.
+
+    With a `saver` the state is kept on disk; training goes on from one that was `resumed`.
+    """
+    if not train.sample(LOOKED_AT).counted.any() or not validation.counted.any():
         raise DataError("the train or validation split has no labelled row; prepare more data or another split")
-    run = _Run(model, train, validation, recipe, seed, console)
+    run = _Run(model, train, validation, recipe, seed, console, saver, tracker)
+    if resumed is not None:
+        run.restore(resumed)
     try:
-        with run.progress:
+        with Interruption() as run.interruption, run.progress:
             run.fit()
     except KeyboardInterrupt:
-        if run.best is None:
+        run.save()
+        if run.position.best_steps is None:
             raise
-        return Fitted(run.best.weights, run.best.steps, run.best.score, interrupted=True)
-    if run.best is None:
-        raise ConfigError("training diverged: the outputs are not numbers; lower learning_rate")
-    return run.best
+        return run.result(interrupted=True)
+    return run.result(interrupted=False)
 
 
 class _Run:
     """One training run: the plain loop, and the best weights it met."""
 
     def __init__(
-        self, model: Ranker, train: Batch, validation: Batch, recipe: Recipe, seed: int, console: Console
+        self,
+        model: Ranker,
+        train: Rows,
+        validation: Rows,
+        recipe: Recipe,
+        seed: int,
+        console: Console,
+        saver: Saver | None,
+        tracker: Tracker | None,
     ) -> None:
-        self.model, self.train, self.validation, self.recipe, self.console = model, train, validation, recipe, console
-        self.generator = torch.Generator().manual_seed(seed)
-        self.optimiser = optimiser(model, recipe)
-        self.weights = task_weights(model.tasks, recipe.task_weights).to(train.labels.device)
-        self.epoch_steps = math.ceil(len(train) / recipe.batch_size)
+        self.model, self.train, self.validation, self.recipe, self.seed = model, train, validation, recipe, seed
+        self.console, self.saver, self.tracker = console, saver, tracker
+        self.device = next(model.parameters()).device
+        self.objective = Objective(model, recipe, half_precision(recipe.precision, self.device)).to(self.device)
+        self.epoch_steps = train.steps(recipe.batch_size)
+        self.optimiser = Optimiser(self.objective, recipe, self.epoch_steps * recipe.epochs)
+        self.loss = parallel(self.objective) if self.objective.plain else self.objective
+        if recipe.compile:
+            self.objective.compile()
         parts = recipe.validations_per_epoch
         self.due = {max(1, round(self.epoch_steps * (part + 1) / parts)) for part in range(parts)}
-        self.best: Fitted | None = None
-        self.steps = self.stale = 0
+        self.position, self.best = Position(), dict[str, Tensor]()
+        self.running = torch.zeros(len(model.tasks), device=self.device)  # losses since the last validation
+        self.clock = time.perf_counter()
+        self.interruption = Interruption()
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self.progress = Progress(*columns, console=console)
 
     def fit(self) -> None:
         """All epochs, or until validation has not improved for `patience` times."""
-        bar = self.progress.add_task("steps", total=self.epoch_steps * self.recipe.epochs)
-        for _ in range(self.recipe.epochs):
-            batches = self.train.shuffled(self.recipe.batch_size, self.generator)
-            for step_of_epoch, batch in enumerate(batches, start=1):
-                self._step(batch)
-                self.progress.update(bar, completed=self.steps)
-                if step_of_epoch in self.due:
-                    self._validate()
-                if self.stale >= self.recipe.patience:
-                    self.progress.update(bar, total=self.steps)
-                    self.console.print(f"stopped early: {self.stale} validations without improvement")
-                    return
+        total = self.epoch_steps * self.recipe.epochs
+        bar = self.progress.add_task("steps", total=total, completed=self.position.steps)
+        self.model.train()
+        self.clock = time.perf_counter()
+        if self._owes_validation():  # saved, or stopped, in the middle of one
+            self._validate()
+        while self.position.steps < total and self.position.stale < self.recipe.patience:
+            epoch, skip = divmod(self.position.steps, self.epoch_steps)
+            batches = self.train.epoch(self.recipe.batch_size, self.seed, epoch, skip)
+            for batch in delivered(batches, self.train.device, self.device):
+                with self.interruption.held():
+                    self._step(batch)
+                self.progress.update(bar, completed=self.position.steps)
+                self.interruption.agree(self.position.steps)
+                self._after_step()
+                if self.position.stale >= self.recipe.patience:
+                    self.console.print(f"stopped early: {self.position.stale} validations without improvement")
+                    break
+        self.progress.update(bar, total=self.position.steps)
+
+    def save(self) -> None:
+        """Keep the state on disk, if it is kept at all."""
+        if self.saver is None:
+            return
+        self._stop_clock()
+        parts = {
+            "weights": self.objective.state_dict(),
+            "best": self.best,
+            "optimiser": self.optimiser.state(),
+            "running": {"losses": self.running},
+        }
+        self.saver.save(self.position, parts)
+        self.clock = time.perf_counter()
+
+    def restore(self, state: State) -> None:
+        """Go on where the state was saved."""
+        self.position, self.best = state.position, state.part("best")
+        try:
+            self.objective.load_state_dict(state.part("weights"))
+        except RuntimeError:
+            raise ConfigError("the state to resume has other weights than the model; train without --resume") from None
+        self.optimiser.load_state(state.part("optimiser"))
+        self.running.copy_(state.part("running")["losses"])
+        restore_random_states(state.part("random"))
+
+    def result(self, interrupted: bool) -> Fitted:
+        """What to keep."""
+        at = self.position
+        if at.best_steps is None or at.best_score is None:
+            raise ConfigError("training diverged: the outputs are not numbers; lower learning_rate")
+        epochs, steps = divmod(at.steps, self.epoch_steps)
+        rows = epochs * len(self.train) + min(steps * self.recipe.batch_size, len(self.train))
+        return Fitted(self.best, at.best_steps, at.best_score, interrupted, rows / max(at.seconds, 1e-9))
 
     def _step(self, batch: Batch) -> None:
-        self.model.train()
-        self.optimiser.zero_grad(set_to_none=True)
-        raw = self.model.raw(*batch.inputs)
-        sums, counts = self.model.losses(raw, batch.labels, batch.counted)
-        self.model.backward(self.weights * sums / counts.clamp(min=1))
-        self.optimiser.step()
-        self.steps += 1
+        self.optimiser.zero_grad()
+        sums, counts = self.loss(*batch.inputs, batch.labels, batch.counted)
+        losses = place().world * sums / summed(counts).clamp(min=1)  # their mean over processes is the mean over rows
+        self.model.backward(self.objective.weighting(losses, self.position.steps / self.epoch_steps))
+        if not self.objective.plain:
+            average_gradients(self.objective.parameters())
+        self.optimiser.step(self.position.steps)
+        self.running += losses.detach()
+        self.position.steps += 1
+
+    def _after_step(self) -> None:
+        if self._owes_validation():
+            self._validate()
+            self.save()
+        elif self.saver is not None and self.position.steps % self.saver.every == 0:
+            self.save()
+
+    def _owes_validation(self) -> bool:
+        steps = self.position.steps
+        return steps > self.position.validated and (steps - 1) % self.epoch_steps + 1 in self.due
 
     def _validate(self) -> None:
+        self._stop_clock()
         metrics = evaluate(self.model, self.validation)
-        score = selection_score(metrics)
-        improved = math.isfinite(score) and (self.best is None or score > self.best.score)
-        if improved:
-            weights = {name: weight.detach().clone() for name, weight in self.model.state_dict().items()}
-            self.best = Fitted(weights, self.steps, score)
-        self.stale = 0 if improved else self.stale + 1
-        told = ", ".join(
-            f"{name} {shown_number(m['auc'])} ({shown_number(m['log_loss'])})" for name, m in metrics.items()
-        )
-        epoch = f"epoch {self.steps / self.epoch_steps:.1f}"
-        self.console.print(f"{epoch}: validation AUC (log loss) {told}{', best' * improved}", soft_wrap=True)
+        self.model.train()
+        score, at = selection_score(metrics), self.position
+        improved = math.isfinite(score) and (at.best_score is None or score > at.best_score)
+        losses = (summed(self.running) / place().world / (at.steps - at.validated)).tolist()
+        with self.interruption.held():
+            if improved:
+                self.best = {name: weight.detach().clone() for name, weight in self.model.state_dict().items()}
+                at.best_steps, at.best_score = at.steps, score
+            at.stale, at.validated = 0 if improved else at.stale + 1, at.steps
+            self.running.zero_()
+        epoch = f"epoch {at.steps / self.epoch_steps:.1f}"
+        self.console.print(f"{epoch}: validation {told(metrics)}{', best' * improved}", soft_wrap=True)
+        if self.tracker is not None:
+            trained = {f"train/{task}/loss": loss for task, loss in zip(self.model.tasks, losses, strict=True)}
+            self.tracker.validated(at.steps, metrics, trained | {"learning_rate": self.optimiser.learning_rate})
+        self.clock = time.perf_counter()
 
-
-def optimiser(model: Ranker, recipe: Recipe) -> torch.optim.Optimizer:
-    """Fused AdamW; weights that are looked up by id decay at their own rate."""
-    named = list(model.named_parameters())
-    groups = [
-        {"params": [p for name, p in named if name.endswith(TABLES)], "weight_decay": recipe.table_decay},
-        {"params": [p for name, p in named if not name.endswith(TABLES)], "weight_decay": recipe.weight_decay},
-    ]
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)
-
-
-def task_weights(tasks: tuple[str, ...], named: Mapping[str, float]) -> Tensor:
-    """Weights of the loss in task order; ConfigError for a task that is not there."""
-    if unknown := [name for name in named if name not in tasks]:
-        raise ConfigError(f"task_weights: '{unknown[0]}' is not one of the tasks {', '.join(tasks)}")
-    return torch.tensor([named.get(task, 1.0) for task in tasks])
+    def _stop_clock(self) -> None:
+        """Count the time of training until now."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        now = time.perf_counter()
+        self.position.seconds += now - self.clock
+        self.clock = now

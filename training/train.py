@@ -1,30 +1,45 @@
 """Train on a prepared data set, stop early, keep the best weights, report.
 
-The data are held in memory whole. Ctrl-C keeps the best so far; before the first validation nothing is written.
+Data are held in memory, or streamed from disk where a split has more than the recipe's memory_rows. Ctrl-C keeps the
+best so far in RUN, and the state in RUN.unfinished, from which --resume goes on bit for bit, after a kill as well.
+Several processes: `torchrun --nproc-per-node 2 -m training train ...`. RUN/events is for TensorBoard; MLflow is told
+where MLFLOW_TRACKING_URI is set.
 """
 
 import argparse
-import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from rich.console import Console
 
-from contract.errors import ConfigError
-from training.batches import Batch
+from contract.errors import TwinscoreError
+from training.batches import Rows
 from training.calibration import calibrate
-from training.checkpoint import check_out, describe, save_checkpoint
-from training.config import Recipe, read_recipe
-from training.datasets.prepared import SPLITS, Prepared
-from training.evaluation import evaluate
-from training.fit import fit
-from training.models import MODELS, build_model
+from training.checkpoint import SAMPLE_ROWS, check_out, describe, save_checkpoint
+from training.config import Recipe, read_recipe, recipe_help
+from training.datasets.prepared import SPLITS, Prepared, SplitName
+from training.device import CPU, choose_device
+from training.distributed import place, processes
+from training.evaluation import assess
+from training.fit import Fitted, fit
+from training.models import MODELS, Ranker, build_model
 from training.report import metrics_table
+from training.resume import Identity, Saver, State
+from training.stream import open_rows
+from training.tracking import Tracker, tracking
+
+MEASURED = 1_000_000  # rows at most that numeric knots and label scales are measured on
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the `train` command."""
-    parser = subparsers.add_parser("train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = subparsers.add_parser(
+        "train",
+        description=__doc__,
+        epilog=recipe_help(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="prepared data set")
     parser.add_argument("--model", required=True, metavar="NAME", help=" or ".join(MODELS))
     parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder to write, or an earlier run")
@@ -34,42 +49,111 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     parser.add_argument("--seed", type=int, default=0, help="same seed, same machine, same result (default: 0)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: cuda if there")
+    parser.add_argument("--stream", action="store_true", help="read from disk however few the rows are")
+    parser.add_argument("--resume", action="store_true", help="go on where this run was stopped or killed")
+    parser.add_argument(
+        "--save-every", type=_steps, default=1000, metavar="STEPS", help="between saves, besides validations (1000)"
+    )
     parser.set_defaults(command=_command)
 
 
 def _command(args: argparse.Namespace) -> int:
     recipe = read_recipe(args.model, args.recipe, args.set)
-    return train(args.data, args.model, recipe, args.out, args.seed, args.device)
+    if args.stream:
+        recipe = recipe.model_copy(update={"memory_rows": 0})
+    with processes():
+        return train(args.data, args.model, recipe, args.out, args.seed, args.device, args.resume, args.save_every)
 
 
-def train(path: Path, model_name: str, recipe: Recipe, out: Path, seed: int = 0, device_name: str = "auto") -> int:
+def train(
+    path: Path,
+    model_name: str,
+    recipe: Recipe,
+    out: Path,
+    seed: int = 0,
+    device_name: str = "auto",
+    resume: bool = False,
+    save_every: int = 1000,
+) -> int:
     """Train on prepared data and write the RUN folder; 130 where Ctrl-C cut it short, else 0."""
-    console, out, device, data = Console(), check_out(out), choose_device(device_name), Prepared.open(path)
+    console, out = Console(quiet=place().rank > 0), check_out(out)
+    device, data = choose_device(device_name), Prepared.open(path)
+    saver = Saver(out, _identity(data, model_name, recipe, seed, device), save_every)
+    resumed = _resumed(saver, resume, console)
     torch.manual_seed(seed)
     model = build_model(model_name, data.schema, recipe.model).to(device)
-    matrices = {split: data.matrices(split) for split in SPLITS}
-    splits = {split: Batch.of(matrices[split], data.schema, device) for split in SPLITS}
-    seen = splits["train"]
+    if place().rank:
+        torch.manual_seed(seed + place().rank)  # the same weights, other dropout
+    splits = {split: open_rows(data, split, recipe, device) for split in SPLITS}
+    seen = splits["train"].sample(MEASURED)
     model.measure(seen.request_dense, seen.item_dense, seen.labels, seen.counted)
-    fitted = fit(model, seen, splits["validation"], recipe, seed, console)
-    model.load_state_dict(fitted.weights)
-    calibrate(model, splits["validation"])
-    metrics = {split: evaluate(model, splits[split]) for split in ("validation", "test")}
-    config = describe(model_name, recipe, seed, device.type, data, fitted.steps, fitted.interrupted)
-    save_checkpoint(out, model.state_dict(), config, data, matrices["validation"], metrics)
-    console.print(metrics_table(metrics))
-    console.print(f"{'interrupted: kept the best so far in' if fitted.interrupted else 'wrote'} {out}", soft_wrap=True)
+    about = model_name, recipe, seed, device.type, data
+    with tracking(saver.folder / "events", out.name, describe(*about), console) as tracker:
+        fitted = _fit(model, splits, recipe, seed, console, saver, resumed, tracker)
+        model.load_state_dict(fitted.weights)
+        uncalibrated = calibrate(model, splits["validation"])
+        metrics = assess(model, splits["validation"], splits["test"])
+        if tracker is not None:
+            tracker.finished(fitted.steps, metrics, fitted.rows_per_second)
+    if place().rank == 0:
+        config = describe(*about, fitted.steps, fitted.interrupted, fitted.rows_per_second)
+        sample = next(splits["validation"].in_order(SAMPLE_ROWS)).to(CPU)
+        save_checkpoint(out, model.state_dict(), config, data, sample, metrics, saver.folder / "events")
+    if not fitted.interrupted:
+        saver.remove()
+    console.print(metrics_table(metrics, data.schema.tasks))
+    if uncalibrated:
+        console.print(f"not calibrated, for want of positives or negatives in validation: {', '.join(uncalibrated)}")
+    kept = f"interrupted: kept the best so far in {out}; --resume goes on" if fitted.interrupted else f"wrote {out}"
+    console.print(kept, soft_wrap=True)
     return 130 if fitted.interrupted else 0
 
 
-def choose_device(name: str) -> torch.device:
-    """The device of this name; ConfigError for a `cuda` that is absent."""
-    present = torch.cuda.is_available()
-    if name == "cuda" and not present:
-        raise ConfigError("--device cuda: torch finds no CUDA device here; use --device cpu or auto")
-    if name == "cpu" or not present:
-        torch.set_flush_denormal(True)  # denormals in the optimiser's moments slow CPUs down
-        return torch.device("cpu")
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # needed for the next line
-    torch.use_deterministic_algorithms(True)
-    return torch.device("cuda")
+def _fit(
+    model: Ranker,
+    splits: Mapping[SplitName, Rows],
+    recipe: Recipe,
+    seed: int,
+    console: Console,
+    saver: Saver,
+    resumed: State | None,
+    tracker: Tracker | None,
+) -> Fitted:
+    try:
+        return fit(model, splits["train"], splits["validation"], recipe, seed, console, saver, resumed, tracker)
+    except KeyboardInterrupt:
+        console.print("interrupted before the first validation: nothing is written but the state; --resume goes on")
+        raise
+    except TwinscoreError:
+        saver.remove()  # nothing to go on with
+        raise
+
+
+def _identity(data: Prepared, model: str, recipe: Recipe, seed: int, device: torch.device) -> Identity:
+    """What must be the same for a run to be resumed."""
+    return {
+        "--model": model,
+        "--seed": seed,
+        "--device": device.type,
+        "processes": place().world,
+        "data": {"fingerprint": data.schema.fingerprint(), **data.description.model_dump()},
+        "recipe": recipe.model_dump(mode="json"),
+    }
+
+
+def _resumed(saver: Saver, resume: bool, console: Console) -> State | None:
+    if resume:
+        state = saver.load()
+        console.print(f"resumed after step {state.position.steps:,}")
+        return state
+    if saver.file.exists():
+        console.print(f"training anew; what was unfinished in {saver.folder} is dropped", soft_wrap=True)
+    saver.remove()
+    return None
+
+
+def _steps(text: str) -> int:
+    """A number of steps from the command line."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of steps; give 1 or more")
+    return int(text)

@@ -1,5 +1,9 @@
 """Batches by index, and which rows count for which task."""
 
+import threading
+import time
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +11,7 @@ import torch
 from contract.errors import DataError
 from contract.schema import Schema
 from tests.training import tiny
-from training.batches import Batch
+from training.batches import Batch, ahead
 from training.datasets.prepared import Matrices
 
 NAN = float("nan")
@@ -35,7 +39,7 @@ def test_a_row_counts_where_its_label_is_known_and_its_space_is_entered() -> Non
 
 def test_an_epoch_meets_every_row_once_and_the_columns_stay_together() -> None:
     split = of({"ctr": [float(i % 2) for i in range(10)], "cvr": [0.0] * 10})
-    batches = list(split.shuffled(4, torch.Generator().manual_seed(3)))
+    batches = list(split.epoch(4, seed=3, epoch=0))
     assert [len(batch) for batch in batches] == [4, 4, 2]
     rows = torch.cat([batch.request_ids[:, 0] for batch in batches])
     assert rows.tolist() != list(range(10))
@@ -44,11 +48,50 @@ def test_an_epoch_meets_every_row_once_and_the_columns_stay_together() -> None:
     assert torch.equal(torch.cat([batch.item_dense for batch in batches]), split.item_dense[rows.long()])
 
 
-def test_the_order_is_the_generators() -> None:
+def test_the_order_is_of_seed_and_epoch_and_an_epoch_is_joined_in_its_middle() -> None:
     split = of({"ctr": [0.0] * 50, "cvr": [0.0] * 50})
-    one, two, other = (next(split.shuffled(50, torch.Generator().manual_seed(s))).request_ids for s in (1, 1, 2))
-    assert torch.equal(one, two)
-    assert not torch.equal(one, other)
+
+    def ids(*key: int) -> list[list[int]]:
+        return [batch.request_ids[:, 0].tolist() for batch in split.epoch(8, *key)]
+
+    assert ids(1, 0) == ids(1, 0)
+    assert ids(1, 0) != ids(2, 0) != ids(2, 1) != ids(1, 1)
+    assert ids(1, 0)[3:] == ids(1, 0, 3)
+    assert split.steps(8) == len(ids(1, 0)) == 7
+
+
+def test_a_sample_is_spread_over_all_rows() -> None:
+    split = of({"ctr": [0.0] * 50, "cvr": [0.0] * 50})
+    assert split.sample(50) is split
+    assert split.sample(10).request_ids[:, 0].tolist() == list(range(0, 50, 5))
+
+
+def test_what_is_made_ahead_is_the_same_and_an_error_arrives() -> None:
+    def failing() -> Iterator[int]:
+        yield 1
+        raise ValueError("broken")
+
+    assert list(ahead(iter(range(100)), depth=2)) == list(range(100))
+    met: list[int] = []
+    with pytest.raises(ValueError, match="broken"):
+        met.extend(ahead(failing(), depth=2))
+    assert threading.active_count() == 1
+
+
+def test_only_so_much_is_made_ahead_and_leaving_early_ends_the_thread() -> None:
+    made = []
+
+    def counted() -> Iterator[int]:
+        for number in range(100):
+            made.append(number)
+            yield number
+
+    items = ahead(counted(), depth=2)
+    assert [next(items), next(items)] == [0, 1]
+    time.sleep(0.05)
+    assert len(made) == 4  # two taken, two waiting
+    items.close()  # type: ignore[attr-defined]
+    assert threading.active_count() == 1
 
 
 def test_a_batch_brings_what_the_model_takes() -> None:

@@ -30,6 +30,7 @@ from contract.schema import Field, Kind, Schema, Side, Strict, read_schema
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 KEY, USER, ITEM = ":key", ":user", ":item"
+ROW_NUMBER = {Side.USER: USER, Side.ITEM: ITEM}
 
 
 class Description(Strict):
@@ -91,14 +92,18 @@ class Prepared:
         return pl.scan_parquet(self.path / "interactions" / f"{split}.parquet", glob=False)
 
     def matrices(self, split: SplitName) -> Matrices:
-        """Load one split whole: fields of the moment as they are, stored ones gathered by row number."""
-        moment = self.interactions(split).collect()
-        frames = {Side.USER: (moment, USER), Side.ITEM: (moment, ITEM)}
-        stored = {
-            side: self.table(side).collect()[moment[row].to_numpy()]
-            for side, (_, row) in frames.items()
-            if row in moment.columns
-        }
+        """Load one split whole."""
+        return self.joined(self.interactions(split).collect())
+
+    @cached_property
+    def stored(self) -> dict[Side, pl.DataFrame]:
+        """The tables of users and items in memory, where the interactions point to them."""
+        known = self.interactions("train").collect_schema()
+        return {side: self.table(side).collect() for side, row in ROW_NUMBER.items() if row in known}
+
+    def joined(self, moment: pl.DataFrame) -> Matrices:
+        """Matrices of impressions: fields of the moment as they are, stored ones gathered by row number."""
+        stored = {side: table[moment[ROW_NUMBER[side]].to_numpy()] for side, table in self.stored.items()}
         request, item = self.schema.request_fields, self.schema.item_fields
         columns = {
             field.name: moment[field.name] if field.name in moment.columns else stored[field.side][field.name]
@@ -109,12 +114,13 @@ class Prepared:
             dense_matrix(columns, request, len(moment)),
             ids_matrix(columns, item, len(moment)),
             dense_matrix(columns, item, len(moment)),
-            self._by_task(moment, "label"),
-            self._by_task(moment, "truth"),
+            self.by_task(moment, "label"),
+            self.by_task(moment, "truth"),
             moment[USER].to_numpy() if USER in moment.columns else None,
         )
 
-    def _by_task(self, moment: pl.DataFrame, prefix: str) -> dict[str, NDArray[np.float32]]:
+    def by_task(self, moment: pl.DataFrame, prefix: str) -> dict[str, NDArray[np.float32]]:
+        """Columns `<prefix>:<task>` by task; NaN where unknown."""
         named = {task.name: f"{prefix}:{task.name}" for task in self.schema.tasks}
         return {
             task: moment[column].cast(pl.Float32).fill_null(float("nan")).to_numpy()
