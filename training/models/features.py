@@ -139,10 +139,13 @@ class _BagLinear(torch.autograd.Function):
         return table_grad, weight_grad, None, None, None
 
 
-def gather(table: Tensor, rows: Tensor) -> Tensor:
-    """table[rows]; on a CPU with a gradient that is a bag, several times as fast as adding row by row."""
-    if table.is_cuda or not torch.is_grad_enabled():
-        return embedding(rows, table)
+def gather(table: Tensor, rows: Tensor, sparse: bool = False) -> Tensor:
+    """table[rows]; on a CPU with a gradient that is a bag, several times as fast as adding row by row.
+
+    A `sparse` gradient holds only the rows met.
+    """
+    if sparse or table.is_cuda or not torch.is_grad_enabled():
+        return embedding(rows, table, sparse=sparse)
     found: Tensor = _Gather.apply(table, rows)  # type: ignore[no-untyped-call]
     return found
 

@@ -59,7 +59,7 @@ class CodeBooks(nn.Module):
         nn.init.normal_(self.table.weight, std=0.1)
 
     def forward(self, ids: Tensor) -> list[Tensor]:
-        words = gather(self.table.weight, self.hash(ids))  # [N, pairs, hashes, books * width]
+        words = gather(self.table.weight, self.hash(ids), self.table.sparse)  # [N, pairs, hashes, books * width]
         return [book.flatten(2) for book in torch.split(words, self.width, dim=3)]
 
 
