@@ -3,7 +3,8 @@
 Around the library: it validates at the end of an epoch alone, so each part of an epoch is a `fit` of one epoch on the
 part's rows, and patience and best weights are counted here. L2 regularisation, 1e-5 on embeddings by default, is 0.
 Progress and training metrics are off: it would compute them every step. Where rows do not count for a task the loss
-leaves them out; where all count the loss is the library's.
+leaves them out; where all count the loss is the library's. At import the library asks the package index for a newer
+version of itself; without a network it goes on.
 """
 
 import copy

@@ -3,8 +3,8 @@
 Columns are named `f<i>` by the field's place in the schema, since libraries do not take every character. A number
 becomes two columns, so that a library is told as much as Twinscore's models are: `f<i>`, standardised as they see it,
 and `f<i>_bin`, which of 64 bins it lies in, as a categorical field. Bins end at quantiles of the DISTINCT training
-values: by quantiles of rows, a field that is nearly always 0 would have few. On census, pair A, PLE of DeepCTR-Torch had a
-test AUC of .9510 / .9545 with both columns, .9510 / .9538 with bins alone, .9451 / .9520 with numbers alone.
+values: by quantiles of rows, a field that is nearly always 0 would have few. DeepCTR-Torch's PLE on census, pair A, had
+a test AUC of .9510 / .9545 with both columns, .9510 / .9538 with bins alone, .9451 / .9520 with numbers alone.
 """
 
 from collections.abc import Iterator

@@ -13,10 +13,12 @@ from training.peers.runs import Outcome
 def outcomes_table(outcomes: Sequence[Outcome]) -> Table:
     """One line a library, model and batch size: mean ± standard deviation over seeds, median rows/s."""
     tasks = list(dict.fromkeys(task for outcome in outcomes for task in outcome.auc))
-    table = Table("library", "version", "model", box=None, padding=(0, 2, 0, 0))
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in ("library", "version", "model"):
+        table.add_column(column, overflow="fold")
     for column in ("batch", "seeds", *(f"AUC {task}" for task in tasks), "rows/s", "parameters"):
-        table.add_column(column, justify="right")
-    table.add_column("")
+        table.add_column(column, justify="right", overflow="fold")
+    table.add_column("", overflow="fold")
     for _, group in groupby(sorted(outcomes, key=_place), key=_place):
         table.add_row(*map(escape, _cells(list(group), tasks)))
     return table

@@ -58,7 +58,9 @@ class Trainer(MTLTrainer):  # type: ignore[misc]
         self.evaluate_fns = [auc_of_known] * len(trial.tasks)
 
     def train_one_epoch(self, data_loader: Parts) -> Any:
-        rows = min(data_loader.lengths[data_loader.part] * self.trial.batch_size, self.rows)
+        start = sum(data_loader.lengths[: data_loader.part])
+        end = start + data_loader.lengths[data_loader.part]
+        rows = min(end * self.trial.batch_size, self.rows) - start * self.trial.batch_size
         with self.clock.window(rows):
             return super().train_one_epoch(data_loader)
 
