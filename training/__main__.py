@@ -13,6 +13,7 @@ COMMANDS = {
     "prepare": ("training.datasets.prepare", "raw files → a prepared data set: schema, dictionaries, Parquet"),
     "schema": ("training.datasets.draft", "draft a schema file from your own data"),
     "train": ("training.train", "a prepared data set → a trained model in a RUN folder"),
+    "evaluate": ("training.assessment", "metrics of a trained model on a prepared data set"),
     "benchmark": ("training.benchmark.command", "models compared: tuned alike, several seeds, a report with intervals"),
     "sweep": ("training.benchmark.sweep", "models compared over a grid of synthetic logs"),
     "importance": ("training.importance", "which fields matter to which task of a trained model"),

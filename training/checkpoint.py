@@ -67,6 +67,7 @@ class Checkpoint:
 
     model: Ranker
     config: RunConfig
+    recipe: Recipe
     schema: Schema
     metrics: Metrics
     path: Path
@@ -155,7 +156,7 @@ def load_checkpoint(run: Path, against: Prepared | None = None) -> Checkpoint:
     recipe = parse_recipe(config.model, config.recipe, str(run / "config.json"))
     model = build_model(config.model, schema, recipe.model)
     _load_weights(model, run / "model.safetensors")
-    return Checkpoint(model.eval(), config, schema, _read_metrics(run / "metrics.json"), run)
+    return Checkpoint(model.eval(), config, recipe, schema, _read_metrics(run / "metrics.json"), run)
 
 
 def _difference(run: Schema, data: Schema) -> str:

@@ -33,7 +33,7 @@ class Recipe(Strict):
     weight_decay: float = Attribute(default=0.0, ge=0, description="of AdamW, decoupled")
     table_optimiser: TableOptimiser = Attribute(
         default="adamw",
-        description="of weights looked up by id; the other two touch only rows met: for tables of millions of ids",
+        description="of weights looked up by id; others than adamw touch only rows met",
     )
     table_learning_rate: float | None = Attribute(default=None, gt=0, description="theirs; as learning_rate if null")
     table_decay: float = Attribute(default=0.0, ge=0, description="their decay; rowwise_adagrad: of the rows met")

@@ -89,6 +89,8 @@ class _Run:
         self.optimiser = Optimiser(self.objective, recipe, self.epoch_steps * recipe.epochs)
         self.loss = parallel(self.objective) if self.objective.plain else self.objective
         if recipe.compile:
+            if self.device.type != "cuda":
+                raise ConfigError("compile: torch.compile is for --device cuda; leave it false")
             self.objective.compile()
         parts = recipe.validations_per_epoch
         self.due = {max(1, round(self.epoch_steps * (part + 1) / parts)) for part in range(parts)}
