@@ -51,4 +51,4 @@ def test_a_task_that_is_not_there_is_refused(key: str) -> None:
 
 def test_uncertainty_of_a_loss_below_zero_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"ziln loss of task 'spent'.*model\.regression\.spent=mse"):
-        TaskWeighting({"spent": ZilnHead()}, {}, {}, uncertainty=True)
+        TaskWeighting({"spent": ZilnHead("spent")}, {}, {}, uncertainty=True)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 
+from contract.errors import DataError
 from contract.schema import Task
 from training.models.calibration import Calibration, Method
 
@@ -67,9 +68,10 @@ class MeanHead(Head):
         self.scale: Tensor
 
     def measure(self, labels: Tensor) -> None:
-        spread = labels.double().std(correction=0)
-        self.mean.fill_(labels.double().mean())
-        self.scale.fill_(spread if spread > 0 else 1.0)
+        if len(labels):
+            spread = labels.double().std(correction=0)
+            self.mean.fill_(labels.double().mean())
+            self.scale.fill_(spread if spread > 0 else 1.0)
 
     def loss(self, raw: Tensor, labels: Tensor) -> Tensor:
         return (raw[:, 0] - (labels - self.mean) / self.scale).square()
@@ -81,20 +83,26 @@ class MeanHead(Head):
 class ZilnHead(Head):
     """Revenue: often zero, else heavy-tailed. Zero-inflated log-normal of Wang et al. (arXiv 1912.07753), equation 2.
 
-    raw = (logit of p, mu, s), sigma = softplus(s): loss = CE(y > 0, p) + [y > 0] (log-normal NLL of y); the value is the
-    mean, p exp(mu + sigma² / 2). mu and sigma are in units of the log labels that were measured.
+    raw = (logit of p, mu, s), sigma = softplus(s): loss = CE(y > 0, p) + [y > 0] (log-normal NLL of y); the value is
+    the mean, p exp(mu + sigma² / 2). mu and sigma are in units of the log labels that were measured.
     """
 
     width = 3
 
-    def __init__(self) -> None:
+    def __init__(self, task: str) -> None:
         super().__init__()
+        self.task = task
         self.register_buffer("mean", torch.tensor(0.0))
         self.register_buffer("scale", torch.tensor(1.0))
         self.mean: Tensor
         self.scale: Tensor
 
     def measure(self, labels: Tensor) -> None:
+        if (labels < 0).any():
+            raise DataError(
+                f"task '{self.task}': the smallest label is {labels.min():g}, and ziln is for amounts of 0 or more; "
+                f"take --set model.regression.{self.task}=mse"
+            )
         positive = labels[labels > 0].double()
         if len(positive):
             self.mean.fill_(positive.log().mean())
@@ -121,4 +129,4 @@ def build_head(task: Task, regression: Regression, positive_weight: float, metho
     """The head of a task: binary, or a continuous one of the given kind."""
     if task.kind == "binary":
         return BinaryHead(positive_weight, method)
-    return ZilnHead() if regression == "ziln" else MeanHead()
+    return ZilnHead(task.name) if regression == "ziln" else MeanHead()
