@@ -23,9 +23,9 @@ from contract.errors import ConfigError, DataError
 from contract.files import whole_file, write_text
 from contract.schema import Schema, dense_columns, slot_columns
 from training.batches import Batch
-from training.benchmark.command import positive
-from training.benchmark.document import Block, Document, Figure, Grid, Heading, Text
+from training.benchmark.document import Block, Document, Figure, Grid, Heading, Text, number
 from training.benchmark.heat import heat_map
+from training.benchmark.options import positive
 from training.checkpoint import load_checkpoint
 from training.datasets.prepared import SPLITS, Prepared, SplitName
 from training.device import choose_device
@@ -53,6 +53,12 @@ class Importance:
         """[fields, tasks]."""
         mean: Floats = self.falls.mean(axis=2)
         return mean
+
+    @property
+    def spread(self) -> Floats:
+        """[fields, tasks]: standard deviation over the shuffles, 0 for one."""
+        spread: Floats = self.falls.std(axis=2, ddof=min(1, self.falls.shape[2] - 1))
+        return spread
 
     @property
     def share(self) -> Floats:
@@ -175,12 +181,11 @@ def _table(found: Importance) -> Table:
 
 def _rows(found: Importance) -> list[list[str]]:
     """A field a row: fall ± standard deviation over the shuffles, and share, by task."""
-    spread = found.falls.std(axis=2, ddof=1) if found.falls.shape[2] > 1 else np.zeros_like(found.mean)
     rows = []
     for k in found.order:
         row = [found.fields[k]]
         for task in range(len(found.tasks)):
-            row += [f"{found.mean[k, task]:.4f} ± {spread[k, task]:.4f}", f"{found.share[k, task]:.0%}"]
+            row += [f"{number(found.mean[k, task])} ± {found.spread[k, task]:.4f}", f"{found.share[k, task]:.0%}"]
         rows.append(row)
     return rows
 
@@ -207,10 +212,9 @@ def _write(out: Path, found: Importance, title: str, split: str) -> None:
         writer = csv.writer(stream)
         writer.writerow(["field", "task", "metric", "whole", "fall", "sd", "share", "repeats", "rows"])
         repeats = found.falls.shape[2]
-        spread = found.falls.std(axis=2, ddof=1) if repeats > 1 else np.zeros_like(found.mean)
         for k in found.order:
             for t, task in enumerate(found.tasks):
-                numbers = [found.whole[t], found.mean[k, t], spread[k, t], found.share[k, t]]
+                numbers = [found.whole[t], found.mean[k, t], found.spread[k, t], found.share[k, t]]
                 shown = [f"{number:.6g}" for number in numbers]
                 writer.writerow([found.fields[k], task, found.metrics[t], *shown, repeats, found.rows])
     document = Document(title, _blocks(found, split))

@@ -11,13 +11,13 @@ from rich.console import Console
 
 from contract.errors import ConfigError
 from training.benchmark import search
-from training.benchmark.plan import entries, keep_to, plan_of
+from training.benchmark.options import add_entries, count, names, positive
+from training.benchmark.plan import Entry, entries, keep_to, plan_of
 from training.benchmark.report import write_report
 from training.benchmark.runs import Arena
 from training.benchmark.study import Study
 from training.datasets.prepared import Prepared
 from training.device import choose_device
-from training.models import MODELS
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -30,7 +30,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     add_entries(parser)
     parser.add_argument("--seeds", type=positive, default=5, metavar="N", help="seeds 0 to N - 1 (default: 5)")
     parser.add_argument(
-        "--trials", type=_count, default=0, metavar="K", help="of tuning, for each model (default: 0, recipes as are)"
+        "--trials",
+        type=count,
+        default=0,
+        metavar="K",
+        help="of tuning, for each model (default: 0, recipes as they are)",
     )
     parser.add_argument(
         "--baseline", default="ple", metavar="NAME", help="what others are compared with (default: ple)"
@@ -40,44 +44,12 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.set_defaults(command=_command)
 
 
-def add_entries(parser: argparse.ArgumentParser) -> None:
-    """Add what is compared, and on which device."""
-    parser.add_argument("--models", default=",".join(MODELS), metavar="NAME,…", help="default: %(default)s")
-    parser.add_argument(
-        "--variant",
-        action="append",
-        default=[],
-        metavar="NAME=MODEL:KEY=VALUE,…",
-        help="a model with settings over its recipe and its tuned settings, as dtn-no-tsn=dtn:model.tsn=false",
-    )
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="over every recipe")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: cuda if there")
-
-
-def positive(text: str) -> int:
-    """A count of at least 1."""
-    if (value := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f"{value} is not a positive number")
-    return value
-
-
-def names(text: str) -> list[str]:
-    """Names between commas."""
-    return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _count(text: str) -> int:
-    if (value := int(text)) < 0:
-        raise argparse.ArgumentTypeError(f"{value} is negative")
-    return value
-
-
 def _command(args: argparse.Namespace) -> int:
     chosen = entries(names(args.models), args.variant, args.set)
     if args.baseline not in [entry.name for entry in chosen]:
         raise ConfigError(f"--baseline {args.baseline}: is not among {', '.join(entry.name for entry in chosen)}")
     console, data, device = Console(), Prepared.open(args.data), choose_device(args.device)
-    keep_to(args.out, plan_of(data, chosen, {entry.model: _search(entry.model, args.trials) for entry in chosen}))
+    keep_to(args.out, plan_of(data, chosen, {entry.model: _search(entry, args.trials) for entry in chosen}))
     study = Study(Arena.load(data, device), args.out, console, args.max_seconds, args.retry)
     finished = study.go(chosen, args.trials, args.seeds)
     write_report(study, chosen, args.baseline, args.seeds)
@@ -85,6 +57,6 @@ def _command(args: argparse.Namespace) -> int:
     return 0
 
 
-def _search(model: str, trials: int) -> dict[str, object]:
+def _search(entry: Entry, trials: int) -> dict[str, object]:
     """What the plan keeps of tuning."""
-    return {"trials": trials, **(search.space(model) if trials else {})}
+    return {"trials": trials, **(search.space(entry.model, entry.fixed) if trials else {})}

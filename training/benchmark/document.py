@@ -62,6 +62,12 @@ class Figure:
     alt: str
 
 
+def number(value: float, digits: int = 4, signed: bool = False) -> str:
+    """With a minus sign of its own, and none before a zero."""
+    text = f"{value:{'+' * signed}.{digits}f}"
+    return text.lstrip("-") if not float(text) else text.replace("-", "−")
+
+
 Block = Heading | Text | Grid | Figure
 
 

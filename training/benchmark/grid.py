@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from training.benchmark.comparison import seed_interval
-from training.benchmark.document import Block, Figure, Grid, Heading, Text
+from training.benchmark.document import Block, Figure, Grid, Heading, Text, number
 from training.benchmark.look import FAINT, colour, label_points, styled, svg
 from training.benchmark.plan import Entry
 from training.benchmark.runs import Outcome
@@ -103,14 +103,14 @@ def _gain(own: Mapping[int, float | None], base: Mapping[int, float | None]) -> 
     if not pairs:
         return "–"
     half = seed_interval(pairs)
-    return f"{mean(pairs):+.3f}".replace("-", "−") + (f" ± {half:.3f}" if half == half else "")
+    return number(mean(pairs), 3, signed=True) + (f" ± {half:.3f}" if half == half else "")
 
 
 def _mean(values: Sequence[float | None]) -> str:
     known = [value for value in values if value is not None]
     if not known:
         return "–"
-    return f"{mean(known):.3f}".replace("-", "−") + (f" ± {stdev(known):.3f}" if len(known) > 1 else "")
+    return number(mean(known), 3) + (f" ± {stdev(known):.3f}" if len(known) > 1 else "")
 
 
 def _lead(points: Sequence[Point], options: str) -> str:

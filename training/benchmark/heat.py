@@ -7,6 +7,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from training.benchmark.document import number
 from training.benchmark.look import INK, styled, svg
 
 SHADES = LinearSegmentedColormap.from_list("shares", ["#ffffff", "#c9def0", "#5b9ac9", "#0b4f85"])
@@ -15,9 +16,9 @@ SHADES = LinearSegmentedColormap.from_list("shares", ["#ffffff", "#c9def0", "#5b
 def heat_map(
     rows: Sequence[str], columns: Sequence[str], shares: NDArray[np.float64], values: NDArray[np.float64]
 ) -> str:
-    """Shade by shares [rows, columns], darkest at each column's largest; values [rows, columns] written in."""
+    """Shade by the root of shares, darkest at each column's largest; values written in; both [rows, columns]."""
     most = shares.max(axis=0)
-    shade = np.divide(shares, most, out=np.zeros_like(shares), where=most > 0)
+    shade = np.sqrt(np.divide(shares, most, out=np.zeros_like(shares), where=most > 0))
     with styled():
         figure = Figure(figsize=(1.15 * len(columns) + 2.4, 0.24 * len(rows) + 0.6))
         axes = figure.subplots()
@@ -31,6 +32,6 @@ def heat_map(
             side.set_visible(False)
         for (row, column), value in np.ndenumerate(values):
             ink = "white" if shade[row, column] > 0.55 else INK
-            told = f"{value:.4f}  ({shares[row, column]:.0%})"
+            told = f"{number(value)}  ({shares[row, column]:.0%})"
             axes.text(column + 0.5, row + 0.5, told, ha="center", va="center", color=ink, fontsize=8)
         return svg(figure)

@@ -33,6 +33,11 @@ class Entry(Strict):
         return read_recipe(self.model, None, [*self.common, *tuned, *self.own])
 
     @property
+    def fixed(self) -> set[str]:
+        """Keys that are set for all, and so not tuned."""
+        return {assignment.partition("=")[0].strip() for assignment in self.common}
+
+    @property
     def plain(self) -> "Entry":
         """The model that this is a variant of: what is tuned."""
         return Entry(name=self.model, model=self.model, common=self.common)

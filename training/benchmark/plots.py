@@ -99,7 +99,7 @@ def _interval(axes: Axes, row: int, values: Sequence[float], ink: str, solid: bo
     if not values:
         return
     middle, half = sum(values) / len(values), seed_interval(values)
-    axes.plot(values, [row] * len(values), "o", ms=3, color=ink, alpha=0.35, mew=0)
+    axes.plot(values, [row] * len(values), "o", ms=4, color=ink, alpha=0.4, mew=0)
     if half == half:
         axes.plot([middle - half, middle + half], [row, row], color=ink, lw=1.5)
     axes.plot([middle], [row], "o", ms=5.5, color=ink, mfc=ink if solid else "white")

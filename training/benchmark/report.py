@@ -7,7 +7,7 @@ from contract.files import write_text
 from training.benchmark import search
 from training.benchmark.comparison import Difference
 from training.benchmark.cost import COUNTED_ROWS, machine
-from training.benchmark.document import Block, Document, Figure, Grid, Heading, Text
+from training.benchmark.document import Block, Document, Figure, Grid, Heading, Text, number
 from training.benchmark.plan import Entry
 from training.benchmark.plots import cost_plot, difference_plot, metric_plot
 from training.benchmark.results import Results, first_metric, verdict
@@ -80,7 +80,7 @@ def _headlines(results: Results) -> Iterator[str]:
         parts = []
         for kind in VERDICTS:
             told = [
-                name if kind == "within noise" else f"{name} ({_signed(d.mean)} ± {d.both:.4f})"
+                name if kind == "within noise" else f"{name} ({number(d.mean, signed=True)} ± {d.both:.4f})"
                 for name, d in found.items()
                 if verdict(target, d) == kind
             ]
@@ -124,14 +124,14 @@ def _target(results: Results, target: Target) -> list[Block]:
         "rows",
         "both",
         "",
-        *(["oracle's lift"] if share else []),
+        *(["oracle's lift", f"− {results.baseline}"] if share else []),
     ]
     rows = [
         [
             name,
             results.shown(name, target, first_metric(target)),
             *_difference_cells(target, results.difference(name, target)),
-            *([results.shown(name, target, "share", digits=3)] if share else []),
+            *([results.shown(name, target, "share", digits=3), _gain(results.gain(name, target))] if share else []),
             *(results.shown(name, target, metric) for metric in kept),
         ]
         for name in results.names
@@ -144,7 +144,22 @@ def _difference_cells(target: Target, found: Difference | None) -> list[str]:
     if found is None:
         return [""] * 5
     seeds = "–" if found.seeds is None else f"± {found.seeds:.4f}"
-    return [_signed(found.mean), seeds, f"± {found.rows:.4f}", f"± {found.both:.4f}", verdict(target, found)]
+    return [
+        number(found.mean, signed=True),
+        seeds,
+        f"± {found.rows:.4f}",
+        f"± {found.both:.4f}",
+        verdict(target, found),
+    ]
+
+
+def _gain(found: tuple[float, float] | None) -> str:
+    """In share of the oracle's lift, with its interval over seeds."""
+    return (
+        ""
+        if found is None
+        else number(found[0], 3, signed=True) + (f" ± {found[1]:.3f}" if found[1] == found[1] else "")
+    )
 
 
 def _sizes(target: Target) -> str:
@@ -218,7 +233,3 @@ def _failures(study: Study, entries: Sequence[Entry], results: Results) -> list[
     for model in dict.fromkeys(entry.model for entry in entries):
         rows += [[model, f"trial {trial.number + 1}", trial.error] for trial in study.trials(model) if trial.error]
     return [Heading("Failed"), Grid(["model", "run", "error"], rows, texts=(0, 1, 2))] if rows else []
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.4f}".replace("-", "−")

@@ -6,7 +6,7 @@ from statistics import mean, median, stdev
 
 import numpy as np
 
-from training.benchmark.comparison import Difference, Influence, difference, influence
+from training.benchmark.comparison import Difference, Influence, difference, influence, seed_interval
 from training.benchmark.runs import Outcome, Scores
 from training.benchmark.targets import Target
 
@@ -62,6 +62,12 @@ class Results:
         """Median over seeds of a number of the outcome."""
         values = [value for o in self.done[name] if (value := getattr(o, field)) is not None]
         return median(values) if values else None
+
+    def gain(self, name: str, target: Target) -> tuple[float, float] | None:
+        """In share of the oracle's lift over the baseline: mean of pairs, half of its interval over seeds."""
+        own, base = ({o.seed: o.share.get(target.name) for o in self.done.get(n, [])} for n in (name, self.baseline))
+        pairs = [a - b for seed, a in own.items() if a is not None and (b := base.get(seed)) is not None]
+        return (mean(pairs), seed_interval(pairs)) if pairs and name != self.baseline else None
 
     def difference(self, name: str, target: Target) -> Difference | None:
         """To the baseline, over the seeds that both have; None where that is none."""

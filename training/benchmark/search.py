@@ -5,7 +5,7 @@ trials before it, so that a search that was cut short goes on as if it had not b
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +36,14 @@ class Trial(Strict):
     error: str | None = None
 
 
-def space(model: str, path: Path = SPACE) -> dict[str, Any]:
-    """What may be tuned, as written in the file: dotted setting → choices, or low and high."""
+def space(model: str, fixed: Collection[str] = (), path: Path = SPACE) -> dict[str, Any]:
+    """What may be tuned, as written in the file: dotted setting → choices, or low and high; not what is fixed."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return {**content["every"], **(content.get(model) or {})}
+        dimensions = {**content["every"], **(content.get(model) or {})}
     except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
         raise ConfigError(f"{path}: not a search space: {error}") from None
+    return {key: dimension for key, dimension in dimensions.items() if key not in fixed}
 
 
 def propose(dimensions: Mapping[str, Any], done: Sequence[Trial], recipe: Recipe) -> dict[str, Any]:

@@ -71,7 +71,7 @@ class Study:
         if self._late():
             return False
         earlier = done[:number]
-        settings = search.propose(search.space(entry.model), earlier, entry.recipe())
+        settings = search.propose(search.space(entry.model, entry.fixed), earlier, entry.recipe())
         started = perf_counter()
         try:
             recipe = entry.recipe(search.assignments(settings))

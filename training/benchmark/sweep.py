@@ -20,9 +20,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from contract.errors import ConfigError
-from training.benchmark.command import add_entries, names, positive
 from training.benchmark.document import Document
 from training.benchmark.grid import Cell, Point, grid_blocks
+from training.benchmark.options import add_entries, names, positive
 from training.benchmark.plan import Entry, Plan, entries, keep_to
 from training.benchmark.report import write_document
 from training.benchmark.runs import Arena, Outcome, read_outcome, write_outcome
