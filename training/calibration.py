@@ -6,6 +6,8 @@ isotonic  a rising function, linear in log odds between the graph's knots, by ma
 A task with fewer than FEWEST positives or negatives there is left as it is: two parameters would fit its noise.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -22,7 +24,8 @@ FEWEST = 50
 FLATTEST = 0.01  # least slope of platt
 STEEPEST = 10.0  # largest slope of isotonic: rounding errors grow by it
 NARROWEST = 1e-3  # least distance of knots
-EXACT = {"ftol": 1e-13, "gtol": 1e-7, "maxiter": 500}
+CELLS = 4096  # of isotonic: its rows are first put together by their logit
+EXACT = {"ftol": 1e-13, "gtol": 1e-7, "maxiter": 5000, "maxfun": 10000}
 Floats = NDArray[np.float64]
 
 
@@ -66,28 +69,50 @@ def platt(logits: Floats, targets: Floats) -> Floats:
 
 def isotonic(logits: Floats, targets: Floats) -> Floats:
     """[2, KNOTS]: strictly rising logits and what they become."""
-    before, wanted, rarer = _knots(logits, targets), _smoothed(targets), _rarer(targets)
+    cells, rarer = _cells(logits, targets), _rarer(targets)
+    before = _knots(cells.logits, cells.levels)
     widths = np.diff(before)
-    place = np.clip(np.searchsorted(before, logits, side="right") - 1, 0, KNOTS - 2)
-    share = np.clip((logits - before[place]) / widths[place], 0, 1)
+    place = np.clip(np.searchsorted(before, cells.logits, side="right") - 1, 0, KNOTS - 2)
+    share = np.clip((cells.logits - before[place]) / widths[place], 0, 1)
 
     def loss(rises: Floats) -> tuple[float, Floats]:
         """Of the first value and the rises after it, [KNOTS]."""
         z = np.cumsum(rises)[place] + share * rises[place + 1]
-        errors = expit(z) - wanted
+        errors = cells.rows * expit(z) - cells.positives
         by_knot = np.bincount(place, errors * (1 - share), KNOTS) + np.bincount(place + 1, errors * share, KNOTS)
-        return float(np.sum(np.logaddexp(0, z) - wanted * z)) / rarer, by_knot[::-1].cumsum()[::-1] / rarer
+        total = float(np.sum(cells.rows * np.logaddexp(0, z) - cells.positives * z))
+        return total / rarer, by_knot[::-1].cumsum()[::-1] / rarer
 
     start, bounds = [before[0], *widths], [(None, None), *((0, STEEPEST * width) for width in widths)]
     found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options=EXACT)
     return np.stack([before, np.cumsum(found.x)])
 
 
-def _knots(logits: Floats, targets: Floats) -> Floats:
-    """Quantiles of logits in which both classes weigh alike: where positives are rare they need most of the knots."""
+class _Cells(NamedTuple):
+    """Rows of nearly the same logit together, in its order; `levels` in (0, 1]: both classes weigh alike.
+
+    Where positives are rare they need most of the cells, and of the knots.
+    """
+
+    logits: Floats  # means
+    rows: Floats
+    positives: Floats  # smoothed
+    levels: Floats
+
+
+def _cells(logits: Floats, targets: Floats) -> _Cells:
     order = np.argsort(logits)
     weights = np.where(targets == 1, 0.5 / targets.sum(), 0.5 / (1 - targets).sum())[order]
-    found = np.interp(np.linspace(0, 1, KNOTS), weights.cumsum(), logits[order])
+    levels = weights.cumsum()
+    _, starts = np.unique((levels * CELLS).astype(np.int64), return_index=True)
+    rows = np.diff(starts, append=len(logits)).astype(np.float64)
+    means = np.add.reduceat(logits[order], starts) / rows
+    return _Cells(means, rows, np.add.reduceat(_smoothed(targets)[order], starts), levels[starts])
+
+
+def _knots(logits: Floats, levels: Floats) -> Floats:
+    """Quantiles, some distance apart."""
+    found = np.interp(np.linspace(0, 1, KNOTS), levels, logits)
     steps = max(float(np.ptp(found)) / (8 * KNOTS), NARROWEST) * np.arange(KNOTS)
     knots: Floats = np.maximum.accumulate(found - steps) + steps
     return knots
@@ -96,7 +121,8 @@ def _knots(logits: Floats, targets: Floats) -> Floats:
 def _smoothed(targets: Floats) -> Floats:
     """Platt's targets: as if one more row of the other class had been seen at each."""
     positives, negatives = targets.sum(), (1 - targets).sum()
-    return np.where(targets == 1, (positives + 1) / (positives + 2), 1 / (negatives + 2))
+    smoothed: Floats = np.where(targets == 1, (positives + 1) / (positives + 2), 1 / (negatives + 2))
+    return smoothed
 
 
 def _rarer(targets: Floats) -> float:
