@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from contract.schema import Field, Kind, Side
 from tests.training import tiny
@@ -13,13 +13,10 @@ WIDE = (*tiny.FIELDS, Field(name="sku", side=Side.ITEM, size=5000))  # never fac
 
 
 def build(name: str, fields: tuple[Field, ...]) -> Ranker:
-    """A model in training, bends of numbers drawn so that they matter."""
+    """A model in training."""
     torch.manual_seed(0)
     settings = {"memonet": {"code_book": 100}} if name == "dtn" else {}
-    model = build_model(name, tiny.schema(fields), MODELS[name].settings.model_validate(settings))
-    for side in (model.request, model.item):
-        nn.init.normal_(side.numbers.bends, std=0.3)
-    return model.train()
+    return build_model(name, tiny.schema(fields), MODELS[name].settings.model_validate(settings)).train()
 
 
 def step(

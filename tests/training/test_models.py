@@ -171,7 +171,10 @@ def test_numbers_are_scaled_and_placed_along_a_direction() -> None:
     embedding, vectors = embed(fields, [[], []], [[7.0, -1.5], [3.0, 1e38]])
     z = torch.tensor([[2.0, (-math.log(2.5) - 1) / 0.5], [0.0, 20.0]])  # (log1p(1e38) - 1) / .5 = 173 is cut to 20
     numbers = embedding.numbers
-    torch.testing.assert_close(vectors, z[:, :, None] * numbers.direction.detach() + numbers.origin.detach())
+    with torch.no_grad():
+        numbers.levels[:] = numbers.levels[:, :1]  # one level: a line
+        vectors = numbers(torch.tensor([[7.0, -1.5], [3.0, 1e38]]))
+    torch.testing.assert_close(vectors, z[:, :, None] * numbers.direction.detach() + numbers.levels[:, 0].detach())
 
 
 def test_knots_follow_the_distinct_values_and_bend_the_line() -> None:
@@ -180,9 +183,9 @@ def test_knots_follow_the_distinct_values_and_bend_the_line() -> None:
     values = torch.tensor([0.0] * 900 + [float(i) for i in range(1, 9)]).unsqueeze(1)  # mostly 0
     numbers.measure(values)
     torch.testing.assert_close(numbers.knots[0, [0, 32, 64]], torch.tensor([0.0, 4.0, 8.0]), atol=0.01, rtol=0)
-    with torch.no_grad():
-        numbers.bends[0, 32:] = 1.0  # from 4 on, each eighth of a unit adds 1
-    line = torch.tensor([2.0, 6.0])[:, None] * numbers.direction + numbers.origin
+    with torch.no_grad():  # level 0 up to the knot at 4, then 1 more a knot, an eighth of a unit on
+        numbers.levels[0] = (torch.arange(65) - 32).clamp(min=0)[:, None].float()
+    line = torch.tensor([2.0, 6.0])[:, None] * numbers.direction
     bent = numbers(torch.tensor([[2.0], [6.0]]))[:, 0] - line
     torch.testing.assert_close(bent, torch.tensor([[0.0, 0.0], [16.0, 16.0]]), atol=0.1, rtol=0)
 

@@ -31,7 +31,7 @@ def test_gradients_do_not_mix() -> None:
     model = build().train()
     model.raw(*tiny.inputs(tiny.schema(tasks=TASKS), 9, 9)[:4])[:, 1].sum().backward()  # type: ignore[no-untyped-call]
     for side in (model.request, model.item):
-        for weight in (side.table.weight, side.numbers.direction, side.numbers.origin, side.numbers.bends):
+        for weight in (side.table.weight, side.numbers.direction, side.numbers.levels):
             assert weight.grad is not None
             moved = [bool(part.any()) for part in weight.grad.chunk(3, dim=-1)]
             assert moved == [False, True, False]

@@ -39,7 +39,7 @@ class SideEmbedding(nn.Module):
             "single", torch.tensor([slots[name].start for name in self.categorical], dtype=torch.int64)
         )
         self.single: Tensor
-        for weight in (self.table.weight, self.numbers.direction, self.numbers.origin):
+        for weight in (self.table.weight, self.numbers.direction, self.numbers.levels):
             nn.init.normal_(weight, std=std)
 
     def forward(self, ids: Tensor, dense: Tensor) -> tuple[Tensor, Tensor]:
@@ -113,11 +113,11 @@ class _Ids(nn.Module):
 
 
 class _Numbers(nn.Module):
-    """Numbers [rows, n] → vectors [rows, n, width]: z v + b + P(z) U.
+    """Numbers [rows, n] → vectors [rows, n, width]: z v + T(z), where T runs in straight lines between knots.
 
-    P(z) is the piecewise-linear encoding of Gorishniy et al. (NeurIPS 2022): the share of each bin that lies below z.
-    U starts at zero, so that a field starts as a line and bends where the data ask for it. Knots lie evenly over two
-    deviations until `measure` moves them to quantiles.
+    Each knot has a vector of its own, as a bin would, so that a jump in the data is learned as fast as an id; between
+    knots the vectors blend, which is the piecewise-linear encoding P(z) of Gorishniy et al. (NeurIPS 2022) times the
+    vectors' differences. Knots lie evenly over two deviations until `measure` moves them to quantiles.
     """
 
     def __init__(self, fields: list[Field], width: int) -> None:
@@ -131,20 +131,18 @@ class _Numbers(nn.Module):
         self.logged: Tensor
         self.knots: Tensor
         self.direction = nn.Parameter(torch.empty(len(fields), width))
-        self.origin = nn.Parameter(torch.empty(len(fields), width))
-        self.bends = nn.Parameter(torch.zeros(len(fields), BINS, width))
+        self.levels = nn.Parameter(torch.empty(len(fields), BINS + 1, width))  # a vector a knot
 
     def forward(self, dense: Tensor) -> Tensor:
         z = self.standard(dense).unsqueeze(2)  # [rows, n, 1]
         low, high = self.knots[:, :-1], self.knots[:, 1:]
         filled = ((z - low) / (high - low)).clamp(0, 1)  # [rows, n, bins]
-        bent = (filled.transpose(0, 1) @ self.bends).transpose(0, 1)
-        return z * self.direction + self.origin + bent
+        risen = (filled.transpose(0, 1) @ self.levels.diff(dim=1)).transpose(0, 1)
+        return z * self.direction + self.levels[:, 0] + risen
 
     def rows(self) -> Tensor:
         """[n, bins + 2, width]: the vector at each knot but for z v, then v."""
-        first = self.origin.unsqueeze(1)
-        return torch.cat([first, first + self.bends.cumsum(1), self.direction.unsqueeze(1)], dim=1)
+        return torch.cat([self.levels, self.direction.unsqueeze(1)], dim=1)
 
     def lookup(self, dense: Tensor) -> tuple[Tensor, Tensor]:
         """Vectors as weighted `rows`: the knots below and above z, and v; row numbers and weights [rows, 3 n]."""
