@@ -10,7 +10,6 @@ from scipy.special import expit, logit
 from contract.schema import Schema, Task
 from training.batches import Batch
 from training.datasets.prepared import Matrices
-from training.losses import joint_targets
 from training.metrics import TaskMetrics, binary_metrics, continuous_metrics, lift_share, soft_auc
 
 Floats = NDArray[np.float32] | NDArray[np.float64]
@@ -77,19 +76,19 @@ class Target:
 
 def targets(schema: Schema, split: Matrices, batch: Batch) -> list[Target]:
     """All targets of a split: its tasks, then the composed ones."""
-    labels, counted = batch.labels.cpu(), batch.counted.cpu()
-    joint, known = joint_targets(schema.tasks, labels, counted)
+    labels, counted = batch.labels.cpu().numpy(), batch.counted.cpu().numpy() > 0
     found = []
     for k, task in enumerate(schema.tasks):
         over = "impressions" if task.space == "all" else f"{task.space} = 1"
-        rows = counted[:, k].numpy() > 0
-        found.append(_target(schema, split, task.name, over, (k,), rows, labels[:, k].numpy()))
+        found.append(_target(schema, split, task.name, over, (k,), counted[:, k], labels[:, k]))
     for k, task in enumerate(schema.tasks):
         chain = _chain(schema.tasks, k)
         name = _composed_name([schema.tasks[link].name for link in chain])
         if task.space != "all" and all(name != other.name for other in schema.tasks):
-            rows = known[:, k].numpy() > 0
-            found.append(_target(schema, split, name, "impressions", chain, rows, joint[:, k].numpy()))
+            none = (counted[:, chain] & (labels[:, chain] == 0)).any(axis=1)  # whatever the others say
+            rows = none | counted[:, chain].all(axis=1)
+            joint = np.where(none, 0, labels[:, chain].prod(axis=1))
+            found.append(_target(schema, split, name, "impressions", chain, rows, joint))
     return found
 
 
