@@ -8,7 +8,9 @@ from torch.nn.functional import logsigmoid
 
 from contract.schema import Task
 
-GAP = 1e-4  # of log odds: least distance between a joint probability and that of its space
+# Least distance, in log odds, of a joint probability from its space's. Rounding errors of the two enter the log odds of
+# the quotient divided by their distance; this one keeps them within the tolerance of exported graphs.
+GAP = 0.02
 
 
 def space_losses(each: Tensor, counted: Tensor) -> tuple[Tensor, Tensor]:
@@ -53,7 +55,7 @@ def joint_logit(logits: Sequence[Tensor]) -> Tensor:
 
 
 def conditional_logit(joint: Tensor, space: Tensor) -> Tensor:
-    """Log odds of sigmoid(joint) / sigmoid(space), [N]: pCVR from pCTCVR and pCTR. `joint` is capped at `space` - GAP.
+    """Log odds of sigmoid(joint) / sigmoid(space), [N]: pCVR from pCTCVR and pCTR. `joint` is at most `space` - GAP.
 
     With j and s: odds = sigmoid(j) / (sigmoid(s) - sigmoid(j)), and sigmoid(s) - sigmoid(j) is sigmoid(s) sigmoid(j)
     (exp(-j) - exp(-s)), so that log odds = j - log sigmoid(s) - log(1 - exp(j - s)).

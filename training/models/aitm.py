@@ -10,9 +10,9 @@ likelier one. In a chain y_k is the probability of this step AND all before it, 
 
 Departures: the task before is a task's space; for a task in none it is the one before it in the schema, without the
 calibrator, since nothing says that its label implies the other. Served is the conditional probability, as by every
-model: y_k / y_space for a task in a space, computed from the logits and kept below 1 where the calibrator failed. So
-CTR times CVR, before calibration, is the paper's y_k. A continuous task receives information too, and learns in its own
-space. `dropout` is one rate for all layers.
+model: y_k / y_space for a task in a space, computed from the logits; where the calibrator failed, y_k counts as at most
+0.02 of log odds below y_space, which makes 0.98 of a rare click. So CTR times CVR, before calibration, is the paper's
+y_k. A continuous task receives information too, and learns in its own space. `dropout` is one rate for all layers.
 """
 
 import math
