@@ -27,14 +27,15 @@ def assess(model: Ranker, validation: Rows, test: Rows) -> Metrics:
     """What a run reports: metrics of tasks and of chains of spaces, by split.
 
     Calibration was fitted on validation, so that split's `ece` and `calibration` flatter it: those of the test split
-    count, to be held against `test, uncalibrated`.
+    count, to be held against `test, uncalibrated`, which holds what calibration changed.
     """
     outputs = predict(model, validation)
     found = {"validation": measured(model, outputs, validation) | chains(model, outputs, validation)}
     raw = predict(model, test)
     found["test"] = measured(model, raw, test) | chains(model, raw, test)
     if any(isinstance(head, BinaryHead) and head.calibration.method != "none" for head in model.each_head):
-        found["test, uncalibrated"] = measured(model, raw, test, False) | chains(model, raw, test, False)
+        before = measured(model, raw, test, False) | chains(model, raw, test, False)
+        found["test, uncalibrated"] = {name: m for name, m in before.items() if m != found["test"][name]}
     return found
 
 
