@@ -56,7 +56,9 @@ class Tracker:
 
     def finished(self, step: int, metrics: Metrics, rows_per_second: float) -> None:
         """Metrics of the weights kept, by split and task. The end of tracking."""
-        numbers = dict(pair for split, tasks in metrics.items() for pair in _numbers(f"kept/{split}", tasks))
+        numbers = dict(
+            pair for split, tasks in metrics.items() for pair in _numbers(f"kept/{split.replace(', ', '-')}", tasks)
+        )
         self._log({**numbers, "rows_per_second": rows_per_second}, step)
         self.close("FINISHED")
 

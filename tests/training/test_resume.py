@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -108,7 +109,7 @@ def test_twice_interrupted_is_resumed_twice(
     for step, more in ((3, ()), (4, ("--resume",))):
         with monkeypatch.context() as patch:
             interrupt_at(step, patch)
-            assert run_command(lambda more=more: main(arguments(data, tmp_path / "run", *more))) == 130
+            assert run_command(partial(main, arguments(data, tmp_path / "run", *more))) == 130
     assert position(tmp_path / "run").steps == 7
     assert not main(arguments(data, tmp_path / "run", "--resume"))
     assert same(tmp_path / "run", whole["adamw"])
