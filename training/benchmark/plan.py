@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import Field as Attribute
 from pydantic import ValidationError
@@ -17,6 +17,7 @@ from training.datasets.prepared import SPLITS, Prepared
 
 FILE = "benchmark.json"
 VARIANT = re.compile(r"(?P<name>[^=:]+)=(?P<model>\w+):(?P<settings>.+)")
+Result = TypeVar("Result", bound=Strict)
 BETWEEN = re.compile(r",(?=[\w.]+=)")  # commas inside [a,b] stay
 
 
@@ -82,6 +83,14 @@ def plan_of(data: Prepared, chosen: Sequence[Entry], search: Mapping[str, dict[s
     files |= {split: sha256(data.path / "interactions" / f"{split}.parquet") for split in SPLITS}
     recipes = {entry.name: entry.recipe().model_dump(mode="json") for entry in chosen}
     return Plan(source=data.description.source, data=files, recipes=recipes, search=dict(search))
+
+
+def parse_result(kind: type[Result], file: Path) -> Result:
+    """A finished trial or run; ConfigError where the file is damaged or of another version."""
+    try:
+        return kind.model_validate_json(file.read_bytes())
+    except ValidationError as error:
+        raise ConfigError(f"{file}: {first_error(error)}; remove it to run it again") from None
 
 
 def keep_to(out: Path, plan: Plan) -> None:

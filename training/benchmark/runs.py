@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from pydantic import Field as Attribute
 from rich.console import Console
 
-from contract.errors import TwinscoreError
+from contract.errors import ConfigError, TwinscoreError
 from contract.files import whole_file, write_text
 from contract.schema import Strict
 from training.batches import Batch
 from training.benchmark.cost import Tick, multiply_accumulates, parameters, stepping, table_parameters
+from training.benchmark.plan import parse_result
 from training.benchmark.targets import Target, targets
 from training.calibration import calibrate
 from training.config import Recipe
@@ -122,12 +123,18 @@ def write_outcome(folder: Path, outcome: Outcome, found: Scores | None) -> None:
 def read_outcome(folder: Path, entry: str, seed: int) -> Outcome | None:
     """None where that run has not ended."""
     file = _file(folder, entry, seed)
-    return Outcome.model_validate_json(file.read_bytes()) if file.is_file() else None
+    return parse_result(Outcome, file) if file.is_file() else None
 
 
 def read_scores(folder: Path, outcome: Outcome) -> Scores:
     """Its predictions of the test rows, [n, tasks]."""
-    found: Scores = np.load(_file(folder, outcome.entry, outcome.seed).with_suffix(".npy"), allow_pickle=False)
+    file = _file(folder, outcome.entry, outcome.seed).with_suffix(".npy")
+    try:
+        found: Scores = np.load(file, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"{file}: cannot be read ({error}); remove {file.with_suffix('.json')} to run it again"
+        ) from None
     return found
 
 

@@ -17,6 +17,7 @@ from optuna.samplers import TPESampler
 from contract.errors import ConfigError
 from contract.files import write_text
 from contract.schema import Strict
+from training.benchmark.plan import parse_result
 from training.config import Recipe
 
 SPACE = Path(__file__).parent / "search.yaml"
@@ -76,7 +77,7 @@ def read_trials(folder: Path) -> list[Trial]:
     """Finished trials in order, up to the first that is absent."""
     found: list[Trial] = []
     while (file := _file(folder, len(found))).is_file():
-        found.append(Trial.model_validate_json(file.read_bytes()))
+        found.append(parse_result(Trial, file))
     return found
 
 

@@ -110,3 +110,12 @@ def test_what_failed_is_done_again_when_asked(data: Path, tmp_path: Path) -> Non
 def test_a_baseline_that_is_not_there_is_an_error(data: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--baseline ple: is not among dtn"):
         main(arguments(data, tmp_path / "out", "--models", "dtn"))
+
+
+@pytest.mark.parametrize("name", ["trials/ple/000.json", "runs/ple/0.json", "runs/ple/0.npy"])
+def test_a_damaged_result_is_one_line_that_says_what_to_do(name: str, data: Path, tmp_path: Path) -> None:
+    given = arguments(data, tmp_path / "out", "--models", "ple,esmm", "--seeds", "1", "--trials", "1")
+    main(given)
+    (tmp_path / "out" / name).write_text("{")
+    with pytest.raises(ConfigError, match="to run it again"):
+        main(given)
