@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from contract.errors import ConfigError
-from contract.schema import Task
+from contract.schema import Side, Task
 from tests.training import tiny
 from training.models import build_model
 from training.models.features import GatheredFeatures
@@ -180,6 +180,28 @@ def test_backward_adjusts_the_embeddings_and_nothing_else() -> None:
     np.testing.assert_allclose(np.concatenate([found[name].flatten().numpy() for name in shared]), wanted, atol=1e-6)
     for name in found.keys() - shared:
         torch.testing.assert_close(found[name], plain[name])
+
+
+def test_sparse_gradients_of_tables_stay_sparse() -> None:
+    model, weights = build(CLICK, LIKE, WATCH, alpha=0.9, gamma=0.3), torch.ones(3)
+    dense = gradients(model, weights, surgery=True)
+    for side in (model.request, model.item):
+        side.table.sparse = True
+    sparse = gradients(model, weights, surgery=True)
+    assert {name for name, gradient in sparse.items() if gradient.is_sparse} == {
+        "request.table.weight",
+        "item.table.weight",
+    }
+    for name, gradient in sparse.items():
+        torch.testing.assert_close(gradient.to_dense(), dense[name])
+
+
+def test_a_side_without_fields_has_no_gradient_to_adjust() -> None:
+    schema = tiny.schema([field for field in tiny.FIELDS if field.side is Side.USER], [CLICK, WATCH])
+    model = build_model("htlnet", schema, HTLNetSettings()).eval()
+    model.backward(model.raw(*tiny.inputs(schema, items=8, requests=8)[:4]).mean(0))
+    assert model.request.table.weight.grad is not None
+    assert model.item.table.weight.grad is None
 
 
 def test_one_task_needs_no_surgery() -> None:

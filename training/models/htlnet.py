@@ -147,8 +147,8 @@ class HTLNet(Ranker):
         others, core = each[:-1], each[-1] - each[:-1].sum(0)  # the core's is what is left of the sum: a pass less
         adjusted = adjust(core, others, self.settings.alpha, self.settings.gamma, self.settings.ratio)
         for p, gradient in zip(shared, split(adjusted, [p.numel() for p in shared]), strict=True):
-            sparse = p.grad is not None and p.grad.is_sparse
-            p.grad = gradient.view_as(p).to_sparse(1) if sparse else gradient.view_as(p)
+            if p.grad is not None:
+                p.grad = gradient.view_as(p).to_sparse(1) if p.grad.is_sparse else gradient.view_as(p)
 
     def _core(self, settings: HTLNetSettings) -> int:
         if settings.core is None:
