@@ -102,9 +102,9 @@ class Saver:
 def restore_random_states(named: Mapping[str, Tensor]) -> None:
     """What `Saver.save` kept of this process's generators."""
     rank = place().rank
-    torch.set_rng_state(named["cpu"][rank])
+    torch.set_rng_state(named["cpu"][rank].clone())  # a view may lie unaligned
     if "cuda" in named:
-        torch.cuda.set_rng_state(named["cuda"][rank])
+        torch.cuda.set_rng_state(named["cuda"][rank].clone())
 
 
 def _random_states() -> dict[str, Tensor]:

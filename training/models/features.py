@@ -84,7 +84,7 @@ class BaggedFeatures:
         terms = [linear(self._vectors(rest).flatten(1), columns)] if rest else []
         terms += [self._factored(weight)] if factored else []
         parts = torch.split(sum(terms[1:], terms[0]), [layer.out_features for layer in layers], dim=1)
-        return [part if layer.bias is None else part + layer.bias for part, layer in zip(parts, layers, strict=True)]
+        return [part if _unbiased(layer) else part + layer.bias for part, layer in zip(parts, layers, strict=True)]
 
     def split(self, count: int) -> "list[BaggedFeatures]":
         tables = self.table.chunk(count, dim=1)  # at once: the gradient of the table is put together once
@@ -181,3 +181,7 @@ def _parts(blocks: Sequence[Block], products: Tensor) -> list[tuple[Block, Tenso
 
 def _columns(block: Block, width: int) -> slice:
     return slice(block.field * width, (block.field + 1) * width)
+
+
+def _unbiased(layer: nn.Linear) -> bool:
+    return "bias" not in dict(layer.named_parameters())
