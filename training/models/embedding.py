@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from contract.errors import SchemaError
 from contract.schema import Field, Kind, slot_columns
 from training.models.features import Block, Lookup
+from training.models.tables import Tables, build_tables
 
 LIMIT = 20.0  # standard deviations: one absurd price must not overflow the net
 BINS = 64
@@ -16,7 +17,7 @@ MEASURED = 1_000_000  # distinct values at most: quantiles need no more
 
 
 class SideEmbedding(nn.Module):
-    """Embeds the fields of one side with one table and one gather.
+    """Embeds the fields of one side.
 
     Vectors come in the order of `names`: categorical fields, multi-valued ones, numeric ones. An id below 0, or at or
     above its field's size, counts as 0, the field's own 'missing' row. A multi-valued field is the mean of its non-zero
@@ -24,7 +25,7 @@ class SideEmbedding(nn.Module):
     a piecewise-linear departure from that line.
     """
 
-    def __init__(self, fields: tuple[Field, ...], width: int, std: float) -> None:
+    def __init__(self, fields: tuple[Field, ...], width: int, std: float, tables: Tables = "one") -> None:
         super().__init__()
         slots = slot_columns(fields)
         by_kind = {kind: [field for field in fields if field.kind is kind] for kind in Kind}
@@ -34,12 +35,12 @@ class SideEmbedding(nn.Module):
         self.lists = [slots[field.name] for field in by_kind[Kind.MULTI]]
         self.ids = _Ids(fields, self.sizes_of)
         self.numbers = _Numbers(by_kind[Kind.NUMERIC], width)
-        self.table = nn.Embedding(sum(self.sizes_of.values()), width)
+        self.table = build_tables(tables, self.sizes_of, slots, width, std)
         self.register_buffer(
             "single", torch.tensor([slots[name].start for name in self.categorical], dtype=torch.int64)
         )
         self.single: Tensor
-        for weight in (self.table.weight, self.numbers.direction, self.numbers.levels):
+        for weight in (self.numbers.direction, self.numbers.levels):
             nn.init.normal_(weight, std=std)
 
     def forward(self, ids: Tensor, dense: Tensor) -> tuple[Tensor, Tensor]:

@@ -14,6 +14,7 @@ from training.models.calibration import Method
 from training.models.embedding import SideEmbedding
 from training.models.features import BaggedFeatures, Block, Features, GatheredFeatures, Lookup
 from training.models.heads import Head, Regression, build_head
+from training.models.tables import Tables
 from training.models.towers import Tower
 
 Width = Annotated[int, Attribute(ge=1)]
@@ -25,6 +26,7 @@ class ModelSettings(Strict):
 
     embedding: Width = 16
     embedding_std: float = Attribute(default=0.25, gt=0)
+    tables: Tables = "one"  # for all fields of a side, or one a field
     tower: tuple[Width, ...] = (64,)
     dropout: float = Attribute(default=0.0, ge=0, lt=1)
     field_dropout: float = Attribute(default=0.0, ge=0, lt=1)  # of a row's whole fields: its vectors become 0
@@ -57,7 +59,8 @@ class Ranker(nn.Module):
             for task in schema.tasks
         )
         sides = (schema.request_fields, schema.item_fields)
-        self.request, self.item = (SideEmbedding(side, settings.embedding, settings.embedding_std) for side in sides)
+        width, std, tables = settings.embedding, settings.embedding_std, settings.tables
+        self.request, self.item = (SideEmbedding(side, width, std, tables) for side in sides)
         self.field_dropout = settings.field_dropout
         self.field_names = self.request.names + self.item.names  # the order of `vectors`
         self.categorical = self.request.categorical + self.item.categorical  # the order of `ids`
