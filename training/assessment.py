@@ -12,7 +12,7 @@ from training.checkpoint import load_checkpoint
 from training.datasets.prepared import SPLITS, Prepared
 from training.device import choose_device
 from training.evaluation import chains, measured, predict
-from training.report import metrics_table
+from training.report import print_metrics
 from training.stream import open_rows
 
 
@@ -36,7 +36,7 @@ def _command(args: argparse.Namespace) -> int:
         raise DataError(f"{args.data}: the {args.split} split has no labelled row")
     raw = predict(model, rows)
     metrics = {args.split: measured(model, raw, rows) | chains(model, raw, rows)}
-    Console().print(metrics_table(metrics, checkpoint.schema.tasks))
+    print_metrics(Console(), metrics, checkpoint.schema.tasks)
     if args.out is not None:
         write_text(args.out, json.dumps(metrics, indent=1) + "\n")
     return 0

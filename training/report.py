@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-from rich.console import Group
+from rich.console import Console, Group
 from rich.table import Table
 
 from contract.schema import Task
@@ -14,6 +14,7 @@ Metrics = dict[str, dict[str, TaskMetrics]]  # by split, then task
 BINARY = {"auc": "AUC", "gauc": "GAUC (of rows)", "log_loss": "log loss", "ece": "ECE", "calibration": "calibration"}
 CONTINUOUS = {"rmse": "RMSE", "mae": "MAE", "spearman": "Spearman", "gini": "Gini", "calibration": "calibration"}
 COUNTS = ("rows", "positives")
+WIDTH = 120  # columns that the widest table needs
 
 
 def metrics_table(metrics: Mapping[str, Mapping[str, TaskMetrics]], tasks: Sequence[Task] = ()) -> Group:
@@ -27,6 +28,13 @@ def metrics_table(metrics: Mapping[str, Mapping[str, TaskMetrics]], tasks: Seque
     continuous = [line for line in lines if "auc" not in line[2]]
     kinds = ((binary, BINARY), (continuous, CONTINUOUS))
     return Group(*(_table(of_kind, columns, spaces) for of_kind, columns in kinds if of_kind))
+
+
+def print_metrics(
+    console: Console, metrics: Mapping[str, Mapping[str, TaskMetrics]], tasks: Sequence[Task] = ()
+) -> None:
+    """Print the tables whole: where the terminal is narrower, it wraps lines rather than cut cells."""
+    console.print(metrics_table(metrics, tasks), width=max(console.width, WIDTH), soft_wrap=True)
 
 
 def _table(

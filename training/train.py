@@ -24,7 +24,7 @@ from training.distributed import place, processes
 from training.evaluation import assess
 from training.fit import Fitted, fit
 from training.models import MODELS, Ranker, build_model
-from training.report import metrics_table
+from training.report import print_metrics
 from training.resume import Identity, Saver, State
 from training.stream import open_rows
 from training.tracking import Tracker, tracking
@@ -101,7 +101,7 @@ def train(
         save_checkpoint(out, model.state_dict(), config, data, sample, metrics, saver.folder / "events")
     if not fitted.interrupted:
         saver.remove()
-    console.print(metrics_table(metrics, data.schema.tasks))
+    print_metrics(console, metrics, data.schema.tasks)
     if uncalibrated:
         console.print(f"not calibrated, for want of positives or negatives in validation: {', '.join(uncalibrated)}")
     kept = f"interrupted: kept the best so far in {out}; --resume goes on" if fitted.interrupted else f"wrote {out}"

@@ -7,16 +7,16 @@ from rich.console import Console
 
 from contract.schema import Task
 from training.metrics import binary_metrics, continuous_metrics
-from training.report import Metrics, metrics_table
+from training.report import Metrics, print_metrics
 
 Z, Y = np.array([2.0, -1, 0, 1]), np.array([1.0, 0, 0, 1])
 HYBRID = (Task(name="sold", label="y"), Task(name="amount", label="a", kind="continuous", space="sold"))
 
 
 def printed(metrics: Metrics, tasks: tuple[Task, ...] = ()) -> list[str]:
-    console = Console(width=120, force_terminal=False)
+    console = Console(width=40, force_terminal=False)  # narrower than the table
     with console.capture() as capture:
-        console.print(metrics_table(metrics, tasks))
+        print_metrics(console, metrics, tasks)
     return [" ".join(line.split()) for line in capture.get().splitlines()]
 
 
