@@ -34,7 +34,7 @@ def print_metrics(
     console: Console, metrics: Mapping[str, Mapping[str, TaskMetrics]], tasks: Sequence[Task] = ()
 ) -> None:
     """Print the tables whole: where the terminal is narrower, it wraps lines rather than cut cells."""
-    console.print(metrics_table(metrics, tasks), width=max(console.width, WIDTH), crop=False)
+    Console(file=console.file, width=max(console.width, WIDTH)).print(metrics_table(metrics, tasks))
 
 
 def _table(

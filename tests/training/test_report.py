@@ -1,6 +1,7 @@
 """The table: both kinds of task, what is undefined, what is absent."""
 
 import json
+from io import StringIO
 
 import numpy as np
 from rich.console import Console
@@ -14,10 +15,9 @@ HYBRID = (Task(name="sold", label="y"), Task(name="amount", label="a", kind="con
 
 
 def printed(metrics: Metrics, tasks: tuple[Task, ...] = ()) -> list[str]:
-    console = Console(width=40, force_terminal=False)  # narrower than the table
-    with console.capture() as capture:
-        print_metrics(console, metrics, tasks)
-    return [" ".join(line.split()) for line in capture.get().splitlines()]
+    written = StringIO()
+    print_metrics(Console(width=40, file=written), metrics, tasks)  # narrower than the table
+    return [" ".join(line.split()) for line in written.getvalue().splitlines()]
 
 
 def test_binary_lines() -> None:
