@@ -9,11 +9,13 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
+
+Item = TypeVar("Item")
 
 
 class Place(NamedTuple):
@@ -84,6 +86,16 @@ def share(rows: int) -> tuple[int, int]:
     """The rows [start, stop) that this process scores."""
     rank, world = place()
     return rows * rank // world, rows * (rank + 1) // world
+
+
+def in_step(items: Iterable[Item]) -> Iterator[Item | None]:
+    """The items, then None for as long as another process still has some: sharded tables answer all at once."""
+    own = iter(items)
+    while True:
+        item = next(own, None)
+        if not summed(torch.tensor(item is not None, dtype=torch.int64)):
+            return
+        yield item
 
 
 def gathered(own: Tensor, rows: int) -> Tensor:

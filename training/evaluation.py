@@ -13,7 +13,7 @@ from scipy.special import expit
 from torch import Tensor
 
 from training.batches import Rows, delivered
-from training.distributed import gathered, share
+from training.distributed import gathered, in_step, share
 from training.metrics import TaskMetrics, binary_metrics, composed, continuous_metrics
 from training.models import Ranker
 from training.models.heads import BinaryHead
@@ -51,8 +51,11 @@ def predict(model: Ranker, split: Rows) -> Tensor:
     device = next(model.parameters()).device
     with torch.inference_mode():
         batches = delivered(split.in_order(SCORED_AT_ONCE, start, stop), split.device, device)
-        own = [model.raw(*batch.inputs) for batch in batches]
-        return gathered(torch.cat(own or [model.raw(*split.sample(1).to(device).inputs)[:0]]), len(split))
+        spare = split.sample(1).to(device)
+        own = [
+            model.raw(*spare.inputs)[:0] if batch is None else model.raw(*batch.inputs) for batch in in_step(batches)
+        ]
+        return gathered(torch.cat(own or [model.raw(*spare.inputs)[:0]]), len(split))
 
 
 def scores(model: Ranker, task: int, raw: Tensor, calibrated: bool = True) -> Scores:

@@ -20,6 +20,7 @@ from training.models import Ranker
 from training.objective import Objective
 from training.optimiser import Optimiser
 from training.resume import Position, Saver, State, restore_random_states
+from training.sharding import own, whole
 from training.tracking import Tracker
 
 LOOKED_AT = 1_000_000  # rows at most in which a label is looked for
@@ -129,8 +130,8 @@ class _Run:
             return
         self._stop_clock()
         parts = {
-            "weights": self.objective.state_dict(),
-            "best": self.best,
+            "weights": whole(self.objective.state_dict(), self.objective),
+            "best": whole(self.best, self.model),
             "optimiser": self.optimiser.state(),
             "running": {"losses": self.running},
         }
@@ -139,9 +140,9 @@ class _Run:
 
     def restore(self, state: State) -> None:
         """Go on where the state was saved."""
-        self.position, self.best = state.position, state.part("best")
+        self.position, self.best = state.position, own(state.part("best"), self.model)
         try:
-            self.objective.load_state_dict(state.part("weights"))
+            self.objective.load_state_dict(own(state.part("weights"), self.objective))
         except RuntimeError:
             raise ConfigError("the state to resume has other weights than the model; train without --resume") from None
         self.optimiser.load_state(state.part("optimiser"))
@@ -158,7 +159,7 @@ class _Run:
         return Fitted(self.best, at.best_steps, at.best_score, interrupted, rows / max(at.seconds, 1e-9))
 
     def _step(self, batch: Batch) -> None:
-        self.optimiser.zero_grad()
+        self.optimiser.start(self.position.steps)
         sums, counts = self.loss(*batch.inputs, batch.labels, batch.counted)
         losses = place().world * sums / summed(counts).clamp(min=1)  # their mean over processes is the mean over rows
         self.model.backward(self.objective.weighting(losses, self.position.steps / self.epoch_steps))

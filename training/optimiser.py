@@ -14,6 +14,7 @@ from torch.nn.utils import get_total_norm
 from contract.errors import ConfigError
 from training.config import Recipe
 from training.distributed import place
+from training.models.sharded import sharded_tables
 from training.schedule import rate
 
 EPSILON = 1e-10  # of row-wise Adagrad
@@ -63,18 +64,26 @@ class Optimiser:
         self.parts = _build(looked_up, dense, recipe)
         self.groups = [group for part in self.parts for group in part.param_groups]
         self.rates: list[float] = [group["lr"] for group in self.groups]
+        self.sharded = sharded_tables(module)
 
     def zero_grad(self) -> None:
         for part in self.parts:
             part.zero_grad(set_to_none=True)
 
+    def start(self, steps: int) -> None:
+        """Before the gradients of a step, which update sharded tables as they come; `steps` were taken before."""
+        self.zero_grad()
+        for table in self.sharded.values():
+            table.set_learning_rate(
+                (self.recipe.table_learning_rate or self.recipe.learning_rate) * self._factor(steps)
+            )
+
     def step(self, steps: int) -> None:
         """Update the weights; `steps` were taken before."""
         if self.recipe.clip_norm is not None:
             clip(self.named.values(), self.recipe.clip_norm)
-        factor = rate(steps, self.recipe.schedule, self.recipe.warmup_steps, self.total_steps)
         for group, full in zip(self.groups, self.rates, strict=True):
-            group["lr"] = full * factor
+            group["lr"] = full * self._factor(steps)
         for part in self.parts:
             part.step()
 
@@ -85,7 +94,7 @@ class Optimiser:
 
     def state(self) -> dict[str, Tensor]:
         """`<parameter>/<key>` → tensor; whole numbers as int64 scalars."""
-        return {
+        return {f"{name}.weight/sum": table.whole(table.sums) for name, table in self.sharded.items()} | {
             f"{name}/{key}": torch.as_tensor(value)
             for name, part, parameter in self._owners()
             for key, value in part.state[parameter].items()
@@ -96,6 +105,11 @@ class Optimiser:
         for name, part, parameter in self._owners():
             keys = [full for full in tensors if full.rpartition("/")[0] == name]
             part.state[parameter] = {key.rpartition("/")[2]: _restored(tensors[key], parameter) for key in keys}
+        for name, table in self.sharded.items():
+            table.sums.copy_(table.own(tensors[f"{name}.weight/sum"]))
+
+    def _factor(self, steps: int) -> float:
+        return rate(steps, self.recipe.schedule, self.recipe.warmup_steps, self.total_steps)
 
     def _owners(self) -> Iterator[tuple[str, torch.optim.Optimizer, nn.Parameter]]:
         names = {id(parameter): name for name, parameter in self.named.items()}

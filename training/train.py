@@ -26,6 +26,7 @@ from training.fit import Fitted, fit
 from training.models import MODELS, Ranker, build_model
 from training.report import print_metrics
 from training.resume import Identity, Saver, State
+from training.sharding import check_sharded, shard, whole
 from training.stream import open_rows
 from training.tracking import Tracker, tracking
 
@@ -78,10 +79,13 @@ def train(
     """Train on prepared data and write the RUN folder; 130 where Ctrl-C cut it short, else 0."""
     console, out = Console(quiet=place().rank > 0), check_out(out)
     device, data = choose_device(device_name), Prepared.open(path)
+    check_sharded(recipe)
     saver = Saver(out, _identity(data, model_name, recipe, seed, device), save_every)
     resumed = _resumed(saver, resume, console)
     torch.manual_seed(seed)
-    model = build_model(model_name, data.schema, recipe.model).to(device)
+    model = build_model(model_name, data.schema, recipe.model)
+    shard(model, recipe, device)
+    model.to(device)
     if place().rank:
         torch.manual_seed(seed + place().rank)  # the same weights, other dropout
     splits = {split: open_rows(data, split, recipe, device) for split in SPLITS}
@@ -95,10 +99,11 @@ def train(
         metrics = assess(model, splits["validation"], splits["test"])
         if tracker is not None:
             tracker.finished(fitted.steps, metrics, fitted.rows_per_second)
+    weights = whole(model.state_dict(), model)
     if place().rank == 0:
         config = describe(*about, fitted.steps, fitted.interrupted, fitted.rows_per_second)
         sample = next(splits["validation"].in_order(SAMPLE_ROWS)).to(CPU)
-        save_checkpoint(out, model.state_dict(), config, data, sample, metrics, saver.folder / "events")
+        save_checkpoint(out, weights, config, data, sample, metrics, saver.folder / "events")
     if not fitted.interrupted:
         saver.remove()
     print_metrics(console, metrics, data.schema.tasks)

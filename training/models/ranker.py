@@ -26,7 +26,7 @@ class ModelSettings(Strict):
 
     embedding: Width = 16
     embedding_std: float = Attribute(default=0.25, gt=0)
-    tables: Tables = "one"  # for all fields of a side, or one a field
+    tables: Tables = "one"  # for all fields of a side, or one a field; sharded: over the processes of torchrun
     tower: tuple[Width, ...] = (64,)
     dropout: float = Attribute(default=0.0, ge=0, lt=1)
     field_dropout: float = Attribute(default=0.0, ge=0, lt=1)  # of a row's whole fields: its vectors become 0

@@ -1,7 +1,7 @@
 """The tables that ids are looked up in: all fields of a side in one table, or a table a field.
 
-One table is one gather and one parameter: the default. A table a field can be given to optimisers, devices or a
-sharding plan field by field: this is where tables larger than one device would be made.
+One table is one gather and one parameter: the default. A table a field can be given to optimisers or devices field by
+field. Tables larger than one device are made in training/sharding.py.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-Tables = Literal["one", "field"]
+Tables = Literal["one", "field", "sharded"]  # sharded: one, until training/sharding.py cuts it
 
 
 class FieldTables(nn.Module):
