@@ -22,7 +22,7 @@ COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> int | None:
     """Run the command that the arguments name; returns its exit status."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads that spin are ruinous on shared cores
+    os.environ.setdefault("GOMP_SPINCOUNT", "3000")  # before torch: threads that spin long are ruinous on shared cores
     given = list(sys.argv[1:] if arguments is None else arguments)
     parsed = _parser(given[0] if given else "").parse_args(given)
     command: Callable[[argparse.Namespace], int | None] = parsed.command

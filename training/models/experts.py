@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from training.models.dropout import ReluDropout
+from training.models.initialisation import xavier
 
 
 class Experts(nn.Module):
@@ -16,7 +17,7 @@ class Experts(nn.Module):
     def __init__(self, inputs: int, count: int, layers: Sequence[int], dropout: float) -> None:
         super().__init__()
         self.count = count
-        self.first = nn.Linear(inputs, count * layers[0])
+        self.first = xavier(nn.Linear(inputs, count * layers[0]), layers[0])
         self.deeper = nn.ModuleList(StackedLinear(count, before, after) for before, after in pairwise(layers))
         self.activation = ReluDropout(dropout)
 
@@ -37,9 +38,8 @@ class StackedLinear(nn.Module):
 
     def __init__(self, count: int, inputs: int, outputs: int) -> None:
         super().__init__()
-        bound = 1 / math.sqrt(inputs)
-        self.weight = nn.Parameter(torch.empty(count, inputs, outputs).uniform_(-bound, bound))
-        self.bias = nn.Parameter(torch.empty(count, 1, outputs).uniform_(-bound, bound))
+        self.weight = nn.Parameter(torch.empty(count, inputs, outputs).normal_(std=math.sqrt(2 / (inputs + outputs))))
+        self.bias = nn.Parameter(torch.zeros(count, 1, outputs))
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.baddbmm(self.bias, x.transpose(0, 1), self.weight).transpose(0, 1)

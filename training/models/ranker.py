@@ -25,7 +25,7 @@ class ModelSettings(Strict):
     """Settings of every model. `regression`: the head of a continuous task; `positive_weight`: of a binary one."""
 
     embedding: Width = 16
-    embedding_std: float = Attribute(default=0.25, gt=0)
+    embedding_std: float = Attribute(default=0.1, gt=0)
     tables: Tables = "one"  # for all fields of a side, or one a field; sharded: over the processes of torchrun
     tower: tuple[Width, ...] = (64,)
     dropout: float = Attribute(default=0.0, ge=0, lt=1)

@@ -6,6 +6,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from training.models.dropout import ReluDropout
+from training.models.initialisation import xavier
 
 
 class Tower(nn.Module):
@@ -15,11 +16,11 @@ class Tower(nn.Module):
         super().__init__()
         self.hidden = nn.Sequential(
             *(
-                nn.Sequential(nn.Linear(before, after), ReluDropout(dropout))
+                nn.Sequential(xavier(nn.Linear(before, after), after), ReluDropout(dropout))
                 for before, after in pairwise([inputs, *layers])
             )
         )
-        self.head = nn.Linear([inputs, *layers][-1], outputs)
+        self.head = xavier(nn.Linear([inputs, *layers][-1], outputs), outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         raw: Tensor = self.head(self.hidden(x))

@@ -92,7 +92,7 @@ def command(library: str, trial: Path) -> list[str]:
 def _call(arguments: list[str]) -> None:
     """Run; ConfigError with the last line of what the process said where it fails."""
     environment = {**os.environ, "PYTHONPATH": str(environments.ROOT)}
-    environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as for Twinscore's own training
+    environment.setdefault("GOMP_SPINCOUNT", "3000")  # as for Twinscore's own training
     done = subprocess.run(arguments, capture_output=True, text=True, env=environment)
     if done.returncode < 0:
         raise ConfigError(f"ended by {signal.Signals(-done.returncode).name}")
