@@ -2,8 +2,20 @@
 
 import os
 import signal
+import sys
+from collections.abc import Iterator
+
+import pytest
 
 # waiting OpenMP threads sleep, so that shared cores do not ruin training
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # a shell's background job ignores Ctrl-C, and would hand that on to us and to what we start
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def denormal_numbers() -> Iterator[None]:
+    """Training on a CPU flushes them for the whole process: no other test should meet that."""
+    yield
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_flush_denormal(False)
