@@ -76,7 +76,7 @@ def test_what_is_made_ahead_is_the_same_and_an_error_arrives() -> None:
     met: list[int] = []
     with pytest.raises(ValueError, match="broken"):
         met.extend(ahead(failing(), depth=2))
-    assert threading.active_count() == before
+    assert threading.active_count() <= before
 
 
 def test_only_so_much_is_made_ahead_and_leaving_early_ends_the_thread() -> None:
@@ -93,7 +93,7 @@ def test_only_so_much_is_made_ahead_and_leaving_early_ends_the_thread() -> None:
     time.sleep(0.05)
     assert len(made) == 4  # two taken, two waiting
     items.close()  # type: ignore[attr-defined]
-    assert threading.active_count() == before
+    assert threading.active_count() <= before
 
 
 def test_a_batch_brings_what_the_model_takes() -> None:
