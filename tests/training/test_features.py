@@ -14,7 +14,7 @@ WIDE = (*tiny.FIELDS, Field(name="sku", side=Side.ITEM, size=5000))  # never fac
 
 def build(name: str, fields: tuple[Field, ...]) -> Ranker:
     """A model in training."""
-    torch.manual_seed(0)
+    torch.manual_seed(2)  # with no relu that is 0 but for rounding: its gradient may fall on either side
     settings = {"memonet": {"code_book": 100}} if name == "dtn" else {}
     return build_model(name, tiny.schema(fields), MODELS[name].settings.model_validate(settings)).train()
 
@@ -47,8 +47,7 @@ def test_bagged_features_are_the_gathered_ones(name: str, rows: int, sides: tupl
     torch.testing.assert_close(bagged, gathered, rtol=1e-4, atol=1e-5)
     assert its_gradients.keys() >= gradients.keys()
     for parameter, gradient in gradients.items():
-        # as vectors: a relu that is 0 but for rounding may fall on either side
-        assert (its_gradients[parameter] - gradient).norm() <= 1e-2 * gradient.norm() + 1e-6, parameter
+        torch.testing.assert_close(its_gradients[parameter], gradient, rtol=1e-3, atol=1e-4, msg=parameter)
 
 
 def test_small_fields_and_numbers_are_factored_and_wide_ones_are_not() -> None:
