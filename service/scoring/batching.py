@@ -7,16 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from contract.bundle import INPUTS, Arrays
 from service.errors import OVERLOADED, ServiceProblem
 from service.metrics import Metrics
 from service.scoring.engine import Engine, Scores
-from service.scoring.features import Inputs
+from service.scoring.inputs import Inputs, merge
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,19 +96,3 @@ class Batcher:
                 self._metrics.stage["run"](seconds)
                 job.scores.set_result({task: column[start:stop] for task, column in scores.items()})
             start = stop
-
-
-def merge(requests: Sequence[Inputs]) -> Arrays:
-    """The graph's inputs for R requests with N candidates in all."""
-    owner = np.repeat(np.arange(len(requests), dtype=np.int32), [len(request) for request in requests])
-    columns = (
-        _stacked([request.request_ids for request in requests]),
-        _stacked([request.request_dense for request in requests]),
-        _stacked([request.item_ids for request in requests]),
-        _stacked([request.item_dense for request in requests]),
-    )
-    return dict(zip(INPUTS, (*columns, owner), strict=True))
-
-
-def _stacked(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)

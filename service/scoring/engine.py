@@ -1,8 +1,7 @@
 """ONNX Runtime: one session, one graph. It knows arrays, not users, items or requests."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import onnxruntime as ort
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 
 from contract.bundle import INPUTS
 from contract.errors import BundleError, ConfigError
+from service.scoring.inputs import Inputs
 
 Device = Literal["cpu", "cuda"]
 Scores = dict[str, NDArray[np.float32]]  # by task, [N]
@@ -18,7 +18,9 @@ _DTYPES = {"tensor(int32)": np.int32, "tensor(int64)": np.int64, "tensor(float)"
 
 
 class Engine:
-    """A loaded graph. One thread at a time calls `run`."""
+    """A loaded graph. At most `parallel` threads at a time call `run`."""
+
+    parallel = 1
 
     def __init__(self, path: Path, tasks: tuple[str, ...], device: Device = "cpu", threads: int = 1) -> None:
         check_device(device)
@@ -35,9 +37,9 @@ class Engine:
         self._dtypes = {name: _DTYPES[kind] for name, kind in inputs.items()}
         self._tasks = list(tasks)
 
-    def run(self, inputs: Mapping[str, NDArray[Any]]) -> Scores:
-        """Scores of N candidates for the graph's inputs."""
-        feed = {name: np.ascontiguousarray(inputs[name], dtype) for name, dtype in self._dtypes.items()}
+    def run(self, inputs: Inputs) -> Scores:
+        """Scores of N candidates."""
+        feed = {name: np.ascontiguousarray(getattr(inputs, name), dtype) for name, dtype in self._dtypes.items()}
         return dict(zip(self._tasks, self._session.run(self._tasks, feed), strict=True))
 
 

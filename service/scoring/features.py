@@ -13,22 +13,10 @@ from contract.rows import Layout, Rows, layout
 from contract.schema import Field, Kind, Side, dense_columns, slot_columns
 from service.errors import INVALID_FEATURE, ServiceProblem
 from service.messages import Candidate, Features, ScoreRequest
+from service.scoring.inputs import Inputs, one_request
 from service.scoring.store import Stored
 
 _SHOWN = 12  # names in a hint
-
-
-@dataclass(frozen=True, slots=True)
-class Inputs:
-    """One request for the graph: one row of the request and N of candidates."""
-
-    request_ids: NDArray[np.int32]  # [1, request slots]
-    request_dense: NDArray[np.float32]  # [1, request numerics]
-    item_ids: NDArray[np.int32]  # [N, item slots]
-    item_dense: NDArray[np.float32]  # [N, item numerics]
-
-    def __len__(self) -> int:
-        return len(self.item_ids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +53,7 @@ class Encoder:
             self._set_items(item, ask.items)
         asked_user = self.looks_up_users and ask.user.id is not None
         return Encoded(
-            Inputs(*request, *item),
+            one_request(*request, *item),
             int(asked_user and user.missing[0]),
             int(items.missing.sum()) if self.looks_up_items else 0,
             user.corrupt,

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from contract.bundle import INPUTS, TOLERANCE, Arrays, Bundle, Manifest, difference, latest_version, read_bundle
+from contract.bundle import TOLERANCE, Bundle, Manifest, difference, latest_version, read_bundle
 from contract.errors import BundleError
 from contract.schema import Schema
 from service.metrics import Metrics
 from service.scoring.batching import Batcher
 from service.scoring.engine import Engine
 from service.scoring.features import Encoder
+from service.scoring.inputs import Inputs, from_arrays, one_request
 from service.settings import Settings
 
 
@@ -87,7 +88,7 @@ def check_golden(bundle: Bundle, engine: Engine) -> None:
     """BundleError where a score differs from the one PyTorch gave at export, naming task and case."""
     inputs, expected = bundle.golden()
     try:
-        scores = engine.run(inputs)
+        scores = engine.run(from_arrays(inputs))
     except Exception as error:  # the runtime's own classes
         raise BundleError(f"{bundle.path}: the golden cases do not run: {' '.join(str(error).split())[:200]}") from None
     for task, wanted in expected.items():
@@ -104,20 +105,18 @@ def check_golden(bundle: Bundle, engine: Engine) -> None:
             )
 
 
-def zeros(schema: Schema, candidates: int) -> Arrays:
+def zeros(schema: Schema, candidates: int) -> Inputs:
     """Inputs of one request without any feature."""
     request, item = schema.request_fields, schema.item_fields
     widths = [
         (sum(field.slots for field in fields), sum(not field.slots for field in fields)) for fields in (request, item)
     ]
-    arrays = (
+    return one_request(
         np.zeros((1, widths[0][0]), np.int32),
         np.zeros((1, widths[0][1]), np.float32),
         np.zeros((candidates, widths[1][0]), np.int32),
         np.zeros((candidates, widths[1][1]), np.float32),
-        np.zeros(candidates, np.int32),
     )
-    return dict(zip(INPUTS, arrays, strict=True))
 
 
 def serve_models(models: Mapping[str, Model], settings: Settings, metrics: Metrics) -> dict[str, Served]:

@@ -2,18 +2,16 @@
 
 import asyncio
 import threading
-from collections.abc import Mapping
 from typing import Any, cast
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from service.errors import ServiceProblem
 from service.metrics import Metrics
-from service.scoring.batching import Batcher, merge
+from service.scoring.batching import Batcher
 from service.scoring.engine import Engine, Scores
-from service.scoring.features import Inputs
+from service.scoring.inputs import Inputs, merge, one_request
 from tests.service.bundles import expected
 from tests.service.conftest import ITEMS, USERS, Bundles, Client
 
@@ -21,7 +19,7 @@ from tests.service.conftest import ITEMS, USERS, Bundles, Client
 def inputs(request: int, candidates: int) -> Inputs:
     ids = np.full((1, 2), request, np.int32)
     items = np.arange(candidates, dtype=np.int32)[:, None]
-    return Inputs(ids, np.zeros((1, 0), np.float32), items, np.zeros((candidates, 0), np.float32))
+    return one_request(ids, np.zeros((1, 0), np.float32), items, np.zeros((candidates, 0), np.float32))
 
 
 class Held:
@@ -31,12 +29,12 @@ class Held:
         self.gate = threading.Semaphore(0)
         self.runs: list[int] = []
 
-    def run(self, feed: Mapping[str, NDArray[Any]]) -> Scores:
+    def run(self, feed: Inputs) -> Scores:
         self.gate.acquire()
-        self.runs.append(len(feed["item_ids"]))
-        if feed["request_ids"].min() < 0:
+        self.runs.append(len(feed.item_ids))
+        if feed.request_ids.min() < 0:
             raise ValueError("poisoned")
-        sums = feed["request_ids"][feed["request_of_item"], 0] * 1000 + feed["item_ids"][:, 0]
+        sums = feed.request_ids[feed.request_of_item, 0] * 1000 + feed.item_ids[:, 0]
         return {"ctr": sums.astype(np.float32)}
 
 
@@ -46,11 +44,11 @@ def batcher(engine: Held, max_batch_rows: int = 100, max_waiting_rows: int = 100
 
 def test_merge_gives_every_candidate_its_request() -> None:
     merged = merge([inputs(5, 2), inputs(6, 1), inputs(7, 3)])
-    assert merged["request_of_item"].tolist() == [0, 0, 1, 2, 2, 2]
-    assert merged["request_ids"][:, 0].tolist() == [5, 6, 7]
-    assert merged["item_ids"][:, 0].tolist() == [0, 1, 0, 0, 1, 2]
-    assert merged["request_dense"].shape == (3, 0)
-    assert merged["item_dense"].shape == (6, 0)
+    assert merged.request_of_item.tolist() == [0, 0, 1, 2, 2, 2]
+    assert merged.request_ids[:, 0].tolist() == [5, 6, 7]
+    assert merged.item_ids[:, 0].tolist() == [0, 1, 0, 0, 1, 2]
+    assert merged.request_dense.shape == (3, 0)
+    assert merged.item_dense.shape == (6, 0)
 
 
 def test_what_waits_goes_together_the_moment_the_engine_is_free() -> None:

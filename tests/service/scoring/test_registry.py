@@ -12,6 +12,7 @@ from contract.bundle import INPUTS, read_bundle
 from contract.errors import BundleError, ConfigError
 from contract.schema import Schema, Side
 from service.scoring.engine import Engine, check_device
+from service.scoring.inputs import from_arrays
 from service.scoring.registry import find, load_model, load_models
 from service.settings import Settings
 from tests.service.bundles import FIELDS, SCHEMA, TASKS, draw_inputs, write_tiny_bundle
@@ -65,7 +66,7 @@ def test_the_engine_takes_the_graphs_own_integer_type(tmp_path: Path, owner_type
     graph = write_tiny_bundle(tmp_path, "dtn", 1, owner_type=owner_type)
     model = load_model(tmp_path / "dtn" / "v1", settings(tmp_path))
     inputs = draw_inputs(SCHEMA, 4, 50, seed=9)
-    for task, scores in model.engine.run(inputs).items():
+    for task, scores in model.engine.run(from_arrays(inputs)).items():
         np.testing.assert_allclose(scores, graph.scores(inputs)[task], atol=1e-6)
 
 
@@ -78,7 +79,7 @@ def test_sides_without_fields_are_passed_as_empty_matrices(tmp_path: Path, sides
     model = load_model(tmp_path / "dtn" / "v1", settings(tmp_path))
     inputs = draw_inputs(schema, 2, 5)
     assert 0 in [inputs[name].shape[1] for name in INPUTS[:-1]]
-    np.testing.assert_allclose(model.engine.run(inputs)["ctr"], graph.scores(inputs)["ctr"], atol=1e-6)
+    np.testing.assert_allclose(model.engine.run(from_arrays(inputs))["ctr"], graph.scores(inputs)["ctr"], atol=1e-6)
     assert model.encoder.looks_up_users == (Side.USER in sides)
     assert model.encoder.looks_up_items == (Side.ITEM in sides)
 
