@@ -17,6 +17,7 @@ from training.models.dtn import DTN, DTNSettings
 from training.models.experts import Gate, OutputGate
 from training.models.features import GatheredFeatures
 from training.models.memonet import MemoNet
+from training.models.parts import Parts, whole
 
 Floats = NDArray[np.float32]
 CHAIN = tuple(Task(name=name, label=f"label {name}") for name in ("view", "cart", "buy"))
@@ -54,7 +55,7 @@ def expected_logits(model: DTN, vectors: Tensor, ids: Tensor, upstream: list[set
     """The figure, task by task: GN of the own bank, TSN of the others and the shared one, tower."""
     assert model.codes is not None
     x = numbers(vectors).reshape(len(vectors), -1)
-    words = iter(model.codes(ids))
+    words = iter(model.codes(whole(ids)))
     banks = [numbers(alone(bank, vectors, words)) for bank in model.each_bank]
     logits: list[Floats] = []
     for k, tower in enumerate(model.towers):
@@ -69,9 +70,10 @@ def expected_logits(model: DTN, vectors: Tensor, ids: Tensor, upstream: list[set
     return np.stack(logits, axis=1)
 
 
-def alone(bank: Bank, vectors: Tensor, words: Iterator[Tensor]) -> Tensor:
+def alone(bank: Bank, vectors: Tensor, words: Iterator[Parts]) -> Tensor:
     """Outputs of a bank by itself [N, modules, width], each module computing its own first products."""
-    outputs = [m(vectors, next(words)) if isinstance(m, MemoNet) else m(vectors) for m in bank.each_member]
+    x = whole(vectors)
+    outputs = [m(x, next(words)) if isinstance(m, MemoNet) else m(x) for m in bank.each_member]
     return torch.stack(outputs, dim=1)
 
 
@@ -136,7 +138,7 @@ def test_settings_that_do_not_fit_the_schema(settings: dict[str, object], messag
 def test_memonet_takes_the_fields_with_the_most_ids() -> None:
     model = build(1, memonet={"fields": 2})
     assert model.codes is not None
-    assert [model.categorical[i] for i in model.codes.hash.columns.tolist()] == ["user", "item"]
+    assert [model.categorical[i] for i in model.codes.hash.columns] == ["user", "item"]
 
 
 def test_without_tsn_nothing_passes_down() -> None:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from training.models.interactions import CrossLayer, FieldNorm, GatedCross, MaskBlock, MaskNet
+from training.models.parts import whole
 
 Floats = NDArray[np.float32]
 
@@ -60,7 +61,7 @@ def test_gated_cross(rank: int | None) -> None:
         assert isinstance(layer, CrossLayer)
         gate = 1 / (1 + np.exp(-linear(layer.gate, current)))
         current = (start * linear(layer.cross, current) * gate + current).astype(np.float32)
-    np.testing.assert_allclose(numbers(net(vectors)), linear(net.head, current), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(numbers(net(whole(vectors))), linear(net.head, current), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("form", ["parallel", "serial"])
@@ -80,7 +81,7 @@ def test_masknet(form: Literal["parallel", "serial"], normalise: bool) -> None:
         outputs.append(x)
     head = net.head[0]
     expected = np.maximum(linear(head, np.hstack(outputs)), 0) if form == "parallel" else linear(head, x)
-    np.testing.assert_allclose(numbers(net(vectors)), expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(numbers(net(whole(vectors))), expected, rtol=1e-4, atol=1e-4)
 
 
 def mask_block(block: object, embedding: Floats, x: Floats) -> Floats:

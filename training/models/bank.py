@@ -10,6 +10,7 @@ from torch import Tensor, nn, stack
 from contract.schema import Strict
 from training.models.interactions import GatedCross, Interaction, MaskNet
 from training.models.memonet import MemoNet
+from training.models.parts import Parts
 from training.models.ranker import ModelSettings, Width
 
 
@@ -67,7 +68,7 @@ class Bank(nn.Module):
         """The modules, in order."""
         return [member for member in self.members if isinstance(member, Interaction)]
 
-    def forward(self, vectors: Tensor, products: Iterator[Tensor], words: Iterator[Tensor]) -> Tensor:
+    def forward(self, vectors: Parts, products: Iterator[Tensor], words: Iterator[Parts]) -> Tensor:
         """Takes the products of its modules' first layers from `products`, and MemoNet's code words from `words`."""
         outputs = []
         for member in self.each_member:
@@ -88,7 +89,7 @@ class Mlp(Interaction):
     def first(self) -> list[nn.Linear]:
         return [self.layer]
 
-    def forward(self, vectors: Tensor, products: Sequence[Tensor] | None = None) -> Tensor:
+    def forward(self, vectors: Parts, products: Sequence[Tensor] | None = None) -> Tensor:
         (product,) = products or self.products(vectors)
         return product.relu()
 

@@ -70,6 +70,20 @@ class SideEmbedding(nn.Module):
         rows.append(numeric + self.table.num_embeddings)
         return Lookup(torch.cat(rows, 1), torch.cat([*weights, shares], 1), fields), self._single(safe)
 
+    @torch.no_grad()
+    def only(self, fields: tuple[Field, ...]) -> "SideEmbedding":
+        """The embedding of some of the fields by itself: a copy of their rows."""
+        width = self.numbers.direction.shape[1] if len(self.numbers.direction) else self.table.weight.shape[1]
+        part = SideEmbedding(fields, width, std=1.0)
+        starts = dict(zip(self.sizes_of, self.ids.starts, strict=True))
+        rows = [torch.arange(starts[name], starts[name] + size) for name, size in part.sizes_of.items()]
+        if rows:
+            part.table.weight.copy_(self.table.weight[torch.cat(rows)])
+        names = self.names[len(self.names) - len(self.numbers.direction) :]
+        chosen = [names.index(name) for name in part.names if name in names]
+        part.numbers.load_state_dict({name: values[chosen] for name, values in self.numbers.state_dict().items()})
+        return part
+
     def rows_table(self) -> Tensor:
         """All rows that `lookup` may name: those of ids, then those of numbers [V, width]."""
         return torch.cat([self.table.weight, self.numbers.rows().flatten(0, 1)])

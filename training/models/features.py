@@ -16,15 +16,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding, embedding_bag, linear
 
+from training.models.parts import Parts, whole
+
 
 class Features(Protocol):
     """Field vectors [N, F, d], ids [N, C] of the categorical fields, and x = flattened vectors times linear layers."""
 
     @property
-    def vectors(self) -> Tensor: ...
+    def vectors(self) -> Parts: ...
 
     @property
-    def ids(self) -> Tensor: ...
+    def ids(self) -> Parts: ...
 
     def linear(self, layers: Sequence[nn.Linear]) -> list[Tensor]:
         """[layer(x) for layer in layers]."""
@@ -35,18 +37,27 @@ class Features(Protocol):
         ...
 
 
-class GatheredFeatures:
-    """Vectors that are there: the graph's form, and the form for GPUs."""
+class PartedFeatures:
+    """Vectors that are there, in parts: the form of the split graphs."""
 
-    def __init__(self, vectors: Tensor, ids: Tensor) -> None:
+    def __init__(self, vectors: Parts, ids: Parts) -> None:
         self.vectors, self.ids = vectors, ids
 
     def linear(self, layers: Sequence[nn.Linear]) -> list[Tensor]:
-        x = self.vectors.flatten(1)
-        return [layer(x) for layer in layers]
+        return self.vectors.linear(layers)
 
-    def split(self, count: int) -> "list[GatheredFeatures]":
-        return [GatheredFeatures(vectors, self.ids) for vectors in self.vectors.chunk(count, dim=2)]
+    def split(self, count: int) -> "list[PartedFeatures]":
+        def slice_(n: int) -> Parts:
+            return self.vectors.each(lambda vectors, _: vectors.chunk(count, dim=2)[n])
+
+        return [PartedFeatures(slice_(n), self.ids) for n in range(count)]
+
+
+class GatheredFeatures(PartedFeatures):
+    """Vectors [N, F, d] and ids [N, C], row by row: the form of the whole graph, and the form for GPUs."""
+
+    def __init__(self, vectors: Tensor, ids: Tensor) -> None:
+        super().__init__(whole(vectors), whole(ids))
 
 
 class Block(NamedTuple):
@@ -69,12 +80,13 @@ class BaggedFeatures:
     """Vectors as weighted sums of rows of one table [V, d]; `blocks` are the fields that products are factored over."""
 
     def __init__(self, table: Tensor, lookup: Lookup, blocks: Sequence[Block], fields: int, ids: Tensor) -> None:
-        self.table, self.lookup, self.blocks, self.fields, self.ids = table, lookup, list(blocks), fields, ids
+        self.table, self.lookup, self.blocks, self.fields = table, lookup, list(blocks), fields
+        self.ids = whole(ids)
 
     @cached_property
-    def vectors(self) -> Tensor:
-        """[N, F, d]."""
-        return self._vectors(range(self.fields))
+    def vectors(self) -> Parts:
+        """[N, F, d], one part."""
+        return whole(self._vectors(range(self.fields)))
 
     def linear(self, layers: Sequence[nn.Linear]) -> list[Tensor]:
         weight = torch.cat([layer.weight for layer in layers])  # [H, D]
@@ -88,7 +100,8 @@ class BaggedFeatures:
 
     def split(self, count: int) -> "list[BaggedFeatures]":
         tables = self.table.chunk(count, dim=1)  # at once: the gradient of the table is put together once
-        return [BaggedFeatures(table, self.lookup, self.blocks, self.fields, self.ids) for table in tables]
+        (ids,) = self.ids.parts
+        return [BaggedFeatures(table, self.lookup, self.blocks, self.fields, ids.values) for table in tables]
 
     def _vectors(self, fields: Sequence[int]) -> Tensor:
         """Vectors of these fields [N, fields, d]: one gather, then a sum over each field's slots."""

@@ -1,5 +1,7 @@
 """Feature interactions: GatedCross and MaskNet (MemoNet has a file of its own). Field vectors [N, F, d] → [N, width].
 
+Vectors come in parts, so that what needs one field alone, and the first layers, are computed before the parts meet.
+
 The layers of a module that read the flattened vectors x are its `first` layers: their products may come from outside,
 where those of many modules are computed at once.
 """
@@ -11,6 +13,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from training.models.parts import Parts
+
 
 class Interaction(nn.Module):
     """A module whose `first` layers read x; `forward` takes their products, or computes them."""
@@ -20,10 +24,9 @@ class Interaction(nn.Module):
         """The layers that read x."""
         raise NotImplementedError
 
-    def products(self, vectors: Tensor) -> list[Tensor]:
+    def products(self, vectors: Parts) -> list[Tensor]:
         """Products of the first layers with x."""
-        x = vectors.flatten(1)
-        return [layer(x) for layer in self.first]
+        return vectors.linear(self.first)
 
 
 class CrossLayer(nn.Module):
@@ -60,8 +63,8 @@ class GatedCross(Interaction):
         assert isinstance(layer, CrossLayer)
         return layer.first
 
-    def forward(self, vectors: Tensor, products: Sequence[Tensor] | None = None) -> Tensor:
-        start = current = vectors.flatten(1)  # [N, D]
+    def forward(self, vectors: Parts, products: Sequence[Tensor] | None = None) -> Tensor:
+        start = current = vectors.joined.flatten(1)  # [N, D]
         for depth, layer in enumerate(self.layers):
             current = layer(start, current, products if depth == 0 else None)
         result: Tensor = self.head(current)
@@ -103,7 +106,7 @@ class MaskNet(Interaction):
     ) -> None:
         super().__init__()
         inputs, self.parallel = fields * embedding, form == "parallel"
-        self.norm = FieldNorm(fields, embedding) if normalise else nn.Identity()
+        self.norm = FieldNorm(fields, embedding) if normalise else None
         first, later = inputs, inputs if self.parallel else block_width
         sizes = [first, *[later] * (blocks - 1)]
         self.blocks = nn.ModuleList(MaskBlock(inputs, size, reduction, block_width) for size in sizes)
@@ -115,8 +118,9 @@ class MaskNet(Interaction):
         layers = [block.mask[0] for block in self.blocks if isinstance(block, MaskBlock)]
         return [layer for layer in layers if isinstance(layer, nn.Linear)]
 
-    def forward(self, vectors: Tensor, products: Sequence[Tensor] | None = None) -> Tensor:
-        masks, x = products or self.products(vectors), self.norm(vectors).flatten(1)
+    def forward(self, vectors: Parts, products: Sequence[Tensor] | None = None) -> Tensor:
+        masks, normed = products or self.products(vectors), vectors if self.norm is None else vectors.each(self.norm)
+        x = normed.joined.flatten(1)
         if self.parallel:
             x = torch.cat([block(mask, x) for block, mask in zip(self.blocks, masks, strict=True)], dim=1)
         else:
@@ -127,15 +131,18 @@ class MaskNet(Interaction):
 
 
 class FieldNorm(nn.Module):
-    """Layer norm of each field's vector, gain and shift of its own for each field: [N, F, d] → [N, F, d]."""
+    """Layer norm of each field's vector, gain and shift of its own for each field: [N, places, d] → the same."""
 
     def __init__(self, fields: int, width: int) -> None:
         super().__init__()
         self.gain = nn.Parameter(torch.ones(fields, width))
         self.shift = nn.Parameter(torch.zeros(fields, width))
 
-    def forward(self, vectors: Tensor) -> Tensor:
-        return nn.functional.layer_norm(vectors, vectors.shape[-1:]) * self.gain + self.shift
+    def forward(self, vectors: Tensor, places: Sequence[int]) -> Tensor:
+        normed = nn.functional.layer_norm(vectors, vectors.shape[-1:])
+        if len(places) == len(self.gain):
+            return normed * self.gain + self.shift
+        return normed * self.gain[list(places)] + self.shift[list(places)]
 
 
 def _matrix(inputs: int, rank: int | None, bias: bool) -> nn.Module:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from training.models.features import gather
 from training.models.interactions import Interaction
+from training.models.parts import Part, Parts, whole
 
 PRIME = 2**31 - 1  # ids and coefficients below it: their products stay inside int64
 
@@ -23,25 +24,38 @@ class PairHash(nn.Module):
 
     def __init__(self, columns: Sequence[int], hashes: int, slots: int) -> None:
         super().__init__()
-        pairs = torch.tensor(list(combinations(range(len(columns)), 2)), dtype=torch.int64)  # [pairs, 2]
         generator = torch.Generator().manual_seed(20261122)
         coefficients = torch.randint(1, PRIME, (3, 2, hashes, len(columns)), generator=generator)
-        self.slots = slots
-        self.register_buffer("columns", torch.tensor(list(columns), dtype=torch.int64))
-        self.register_buffer("first", pairs[:, 0].contiguous())
-        self.register_buffer("second", pairs[:, 1].contiguous())
+        self.slots, self.columns = slots, tuple(columns)
         self.register_buffer("coefficients", coefficients)
-        self.columns: Tensor
-        self.first: Tensor
-        self.second: Tensor
         self.coefficients: Tensor
 
-    def forward(self, ids: Tensor) -> Tensor:
-        a, b, c = self.coefficients  # [2, hashes, C]
-        x = ids.index_select(1, self.columns)[:, None, None, :]  # [N, 1, 1, chosen]
-        values = (((a * x + b) % PRIME) * x + c) % PRIME % self.slots  # [N, 2, hashes, chosen]
-        total = values[:, 0].index_select(2, self.first) + values[:, 1].index_select(2, self.second)
-        return torch.where(total >= self.slots, total - self.slots, total).transpose(1, 2)
+    def forward(self, ids: Parts) -> Parts:
+        """Pairs inside one part of the ids are a part; those that join two are the last."""
+        values = ids.only(self.columns).each(self._values)  # [rows, chosen, 2, hashes]
+        numbers = {pair: n for n, pair in enumerate(combinations(range(len(self.columns)), 2))}
+        found = []
+        for part in values.parts:
+            inside = [pair for pair in numbers if pair[0] in part.places and pair[1] in part.places]
+            pairs = tuple(numbers.pop(pair) for pair in inside)
+            found.append(part._replace(values=self._addresses(part.values, part.places, inside), places=pairs))
+        if numbers:
+            everywhere = range(len(self.columns))
+            found.append(Part(self._addresses(values.joined, everywhere, list(numbers)), tuple(numbers.values())))
+        return Parts(found)
+
+    def _values(self, ids: Tensor, places: Sequence[int]) -> Tensor:
+        """f and g of each id, modulo `slots`."""
+        a, b, c = self.coefficients[..., list(places)].permute(0, 3, 1, 2)  # [places, 2, hashes] each
+        x = ids[:, :, None, None]
+        values: Tensor = (((a * x + b) % PRIME) * x + c) % PRIME % self.slots
+        return values
+
+    def _addresses(self, values: Tensor, places: Sequence[int], pairs: Sequence[tuple[int, int]]) -> Tensor:
+        first, second = (torch.tensor([places.index(pair[k]) for pair in pairs], dtype=torch.int64) for k in (0, 1))
+        f, g = values.unbind(2)
+        total = f.index_select(1, first.to(f.device)) + g.index_select(1, second.to(g.device))  # [rows, pairs, hashes]
+        return torch.where(total >= self.slots, total - self.slots, total)
 
 
 class CodeBooks(nn.Module):
@@ -54,13 +68,18 @@ class CodeBooks(nn.Module):
     def __init__(self, columns: Sequence[int], hashes: int, slots: int, width: int, books: int) -> None:
         super().__init__()
         self.hash = PairHash(columns, hashes, slots)
-        self.width = width
+        self.width, self.books = width, books
         self.table = nn.Embedding(slots, books * width)
         nn.init.normal_(self.table.weight, std=0.1)
 
-    def forward(self, ids: Tensor) -> list[Tensor]:
-        words = gather(self.table.weight, self.hash(ids), self.table.sparse)  # [N, pairs, hashes, books * width]
-        return [book.flatten(2) for book in torch.split(words, self.width, dim=3)]
+    def forward(self, ids: Parts) -> list[Parts]:
+        addresses = self.hash(ids)
+        words = [gather(self.table.weight, part.values, self.table.sparse) for part in addresses.parts]
+        each = [torch.split(rows, self.width, dim=3) for rows in words]  # [rows, pairs, hashes, width] a book
+        return [
+            Parts(part._replace(values=of[book].flatten(2)) for part, of in zip(addresses.parts, each, strict=True))
+            for book in range(self.books)
+        ]
 
 
 class MemoNet(Interaction):
@@ -86,14 +105,14 @@ class MemoNet(Interaction):
     def first(self) -> list[nn.Linear]:
         return [self.head]
 
-    def forward(self, vectors: Tensor, words: Tensor, products: Sequence[Tensor] | None = None) -> Tensor:
+    def forward(self, vectors: Parts, words: Parts, products: Sequence[Tensor] | None = None) -> Tensor:
         """`words` [N, pairs, hashes * code_width] come from the code book."""
-        memory = self.restore(words)  # [N, pairs, code_width]
+        memory = words.each(lambda of_pair, _: self.restore(of_pair))  # [N, pairs, code_width]
         if self.shrink is not None:
-            memory = self.shrink(vectors, memory)
+            memory = whole(self.shrink(vectors, memory.joined))
         (from_x,) = products or self.products(vectors)
-        result: Tensor = from_x + self.memory_head(memory.flatten(1))
-        return result
+        (from_memory,) = memory.linear([self.memory_head])
+        return from_x + from_memory
 
 
 class _Shrink(nn.Module):
@@ -103,13 +122,14 @@ class _Shrink(nn.Module):
         super().__init__()
         member = torch.tensor([[float(field in pair) for pair in pairs] for field in range(len(chosen))])
         self.register_buffer("member", member)  # [C, pairs]
-        self.register_buffer("chosen", torch.tensor(list(chosen), dtype=torch.int64))
         self.member: Tensor
-        self.chosen: Tensor
+        self.chosen = tuple(chosen)
         inputs = len(chosen) * embedding
-        self.attention = nn.Sequential(nn.Linear(inputs, len(pairs)), nn.ReLU(), nn.Linear(len(pairs), len(pairs)))
+        self.entry = nn.Linear(inputs, len(pairs))
+        self.attention = nn.Sequential(nn.ReLU(), nn.Linear(len(pairs), len(pairs)))
 
-    def forward(self, vectors: Tensor, memory: Tensor) -> Tensor:
-        weights = self.attention(vectors.index_select(1, self.chosen).flatten(1))  # [N, pairs]
+    def forward(self, vectors: Parts, memory: Tensor) -> Tensor:
+        (hidden,) = vectors.only(self.chosen).linear([self.entry])
+        weights = self.attention(hidden)  # [N, pairs]
         fields: Tensor = self.member @ (weights.unsqueeze(2) * memory)
         return fields

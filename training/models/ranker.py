@@ -74,7 +74,10 @@ class Ranker(nn.Module):
         request_of_item: Tensor,
     ) -> tuple[Tensor, ...]:
         """Values, [N] a task in schema order: calibrated probabilities, or a continuous task's means."""
-        raw = self.raw(request_ids, request_dense, item_ids, item_dense, request_of_item)
+        return self.values(self.raw(request_ids, request_dense, item_ids, item_dense, request_of_item))
+
+    def values(self, raw: Tensor) -> tuple[Tensor, ...]:
+        """What raw outputs [N, sum of head widths] mean, [N] a task."""
         return tuple(head.value(part) for head, part in zip(self.each_head, self.parts(raw), strict=True))
 
     def raw(
