@@ -15,6 +15,12 @@ from prometheus_client import (
 STAGES = ("parse", "route", "features", "encode", "queue", "run", "compose", "serialise", "total")
 _SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 _ROWS = (1, 10, 50, 100, 200, 500, 1000, 2000, 4000, 8000)
+_ITEM_CACHE = {
+    "hits": "found in process",
+    "misses": "read from Redis",
+    "evictions": "dropped for want of room",
+    "invalidations": "dropped because they changed, or might have",
+}
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
@@ -37,6 +43,15 @@ class Metrics:
         self.missing = {side: missing.labels(side).inc for side in ("user", "item")}
         corrupt = Counter("twinscore_corrupt_rows", "Rows of a wrong length or check word", ["side"], registry=registry)
         self.corrupt = {side: corrupt.labels(side).inc for side in ("user", "item")}
+        self.item_cache = {
+            event: Counter(f"twinscore_item_cache_{event}", f"Item rows: {meaning}", registry=registry).inc
+            for event, meaning in _ITEM_CACHE.items()
+        }
+        self._kept = Gauge("twinscore_item_cache_rows", "Item rows kept in process", ["schema"], registry=registry)
+        self._followed = Gauge(
+            "twinscore_item_cache_followed", "1 while Redis tells of changes; else none is kept", ["schema"],
+            registry=registry,
+        )  # fmt: skip
         self.degraded = Counter("twinscore_degraded", "Replies that were degraded", ["reason"], registry=registry)
         self.batch_rows = Histogram(
             "twinscore_batch_rows", "Candidates in one run of an engine", ["model"], buckets=_ROWS, registry=registry
@@ -58,6 +73,11 @@ class Metrics:
     def watch_queue(self, model: str, rows: Callable[[], int]) -> None:
         """Show how many candidates wait for this model's engine."""
         self._waiting.labels(model).set_function(rows)
+
+    def watch_items(self, schema: str, rows: Callable[[], int], followed: Callable[[], bool]) -> None:
+        """Show how many item rows of a schema are kept, and whether their changes are heard of."""
+        self._kept.labels(schema).set_function(rows)
+        self._followed.labels(schema).set_function(followed)
 
     def loaded(self, model: str, version: str, fingerprint: str, dataset: str) -> None:
         """Show a loaded model."""

@@ -36,6 +36,9 @@ class Settings(BaseSettings):
     max_waiting_rows: int = Field(default=32_768, ge=1)  # candidates that may wait for an engine; more: 503
     allow_arm_override: bool = False
     redis_timeout_ms: int = Field(default=50, ge=1)
+    item_cache_rows: int = Field(default=200_000, ge=0, le=1 << 24)  # kept in process, a schema; 0: none
+    item_cache_mb: int = Field(default=256, ge=1)  # bounds them too
+    item_cache_seconds: float = Field(default=60, gt=0)  # a row is read again at least so often
     redis_prefix: str = Field(default="twinscore", min_length=1)
 
     @property

@@ -14,6 +14,7 @@ from contract.schema import Field, Kind, Side, dense_columns, slot_columns
 from service.errors import INVALID_FEATURE, ServiceProblem
 from service.messages import Candidate, Features, ScoreRequest
 from service.scoring.inputs import Inputs, one_request
+from service.scoring.item_rows import Found
 from service.scoring.store import Stored
 
 _SHOWN = 12  # names in a hint
@@ -36,29 +37,35 @@ class Encoder:
     def __init__(self, bundle: Bundle) -> None:
         self.schema, self._dictionaries = bundle.schema, bundle.dictionaries
         sides = {side: layout(self.schema, self._dictionaries, side) for side in Side}
-        self._user, self._context, self._item, self._cross = (sides[side] for side in Side)
+        self._user, self._context, self.item_layout, self._cross = (sides[side] for side in Side)
         self.looks_up_users = self.schema.user_key is not None and bool(self._user.fields)
-        self.looks_up_items = self.schema.item_key is not None and bool(self._item.fields)
+        self.looks_up_items = self.schema.item_key is not None and bool(self.item_layout.fields)
         self._request_place = _places(self.schema.request_fields)
         self._item_place = _places(self.schema.item_fields)
 
     def encode(self, ask: ScoreRequest, stored: Stored, candidates: int) -> Encoded:
         """The graph's columns; a problem names the feature that does not fit."""
         user = self._user.decode([stored.user])
-        items = self._item.decode(stored.items or [None] * candidates)
+        items = stored.found or self._decoded(stored.items or [None] * candidates)
+        if stored.found and items.missing.any():  # its defaults are of another model's dictionaries, perhaps
+            items.ids[items.missing] = self.item_layout.default_ids
         request, item = _widened(user, self._context), _widened(items, self._cross)
         self._set_request(request, "user.features", Side.USER, ask.user.features)
         self._set_request(request, "context", Side.CONTEXT, ask.context)
         if ask.items:
-            self._set_items(item, ask.items)
+            self._set_items(item, items.keys, ask.items)
         asked_user = self.looks_up_users and ask.user.id is not None
         return Encoded(
-            one_request(*request, *item),
+            one_request(*request, *item, items.keys),
             int(asked_user and user.missing[0]),
-            int(items.missing.sum()) if self.looks_up_items else 0,
+            int(np.count_nonzero(items.missing)) if self.looks_up_items else 0,
             user.corrupt,
             items.corrupt,
         )
+
+    def _decoded(self, stored: Sequence[bytes | None]) -> Found:
+        rows = self.item_layout.decode(stored)
+        return Found(rows.ids, rows.dense, rows.missing, np.zeros(len(stored), np.int64), rows.corrupt)
 
     def _set_request(self, matrices: "Matrices", where: str, side: Side, features: Features) -> None:
         for name, value in features.items():
@@ -68,7 +75,7 @@ class Encoder:
             except ValueError as error:
                 raise ServiceProblem(INVALID_FEATURE, f"{where}.{name}: {error}") from None
 
-    def _set_items(self, matrices: "Matrices", items: Sequence[Candidate]) -> None:
+    def _set_items(self, matrices: "Matrices", keys: NDArray[np.int64], items: Sequence[Candidate]) -> None:
         rows: dict[str, list[int]] = {}
         values: dict[str, list[Any]] = {}
         for i, item in enumerate(items):
@@ -84,6 +91,8 @@ class Encoder:
                 self._put(matrices, self._item_place, field, np.array(places), values[name])
             except ValueError as error:
                 raise self._culprit(field, places, values[name], error) from None
+            if field.side is Side.ITEM:  # not the stored row any more
+                keys[places] = 0
 
     def _put(
         self,
@@ -127,7 +136,7 @@ def _places(fields: tuple[Field, ...]) -> Place:
     return {**slot_columns(fields), **dense_columns(fields)}
 
 
-def _widened(rows: Rows, moment: Layout) -> Matrices:
+def _widened(rows: Rows | Found, moment: Layout) -> Matrices:
     """Stored rows, and beside them the defaults of the fields that arrive with the request."""
     ids = np.broadcast_to(moment.default_ids, (len(rows.ids), len(moment.default_ids)))
     dense = np.broadcast_to(moment.default_dense, (len(rows.ids), len(moment.default_dense)))

@@ -64,6 +64,9 @@ class Pipeline:
     ) -> None:
         self._settings, self._assignment, self._models = settings, assignment, models
         self._store, self._metrics = store, metrics
+        for served in models.values():
+            encoder = served.model.encoder
+            store.keep_items(served.model.manifest.fingerprint, encoder.item_layout, settings, metrics)
 
     async def score(self, body: bytes, call: Call) -> bytes:
         """The reply's JSON; a ServiceProblem where the request does not fit. Fills `call` on the way."""

@@ -1,34 +1,46 @@
-"""Feature rows from Redis: one MGET a request, all of one generation. A store that fails degrades, it never raises."""
+"""Feature rows from Redis: one MGET a request, all of one generation. A store that fails degrades, it never raises.
+
+Item rows that are kept in process are not asked for; the live generation is, by every request.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 from hiredis import pack_command
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from contract.errors import ConfigError
-from contract.rows import live_key, redis_key
+from contract.rows import Layout, live_key, redis_key
+from service.metrics import Metrics
+from service.scoring.item_rows import Found, ItemRows
+from service.scoring.redis_line import SharedLine
+from service.scoring.tracking import Tracking
+from service.settings import Settings
 
 TIMEOUT, UNAVAILABLE, NOT_LOADED = "features:redis-timeout", "features:redis-unavailable", "features:not-loaded"
 PING_SECONDS = 1.0
-_CONNECTIONS = 32
 _ATTEMPTS = 3  # tables switched twice within one request are not worth more
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """Rows as they lie in Redis, None where absent; `degraded` says why all are."""
+    """Rows as they lie in Redis, None where absent; `degraded` says why all are.
+
+    Item rows come decoded, as `found`, where the store keeps them.
+    """
 
     user: bytes | None
     items: Sequence[bytes | None]
     degraded: str | None = None
+    found: Found | None = None
 
 
 @asynccontextmanager
@@ -61,10 +73,8 @@ class Store:
             raise ConfigError("REDIS_URL: not set; `python -m service` starts a server of its own")
         self._generations: dict[str, str] = {}  # by fingerprint; "" where nothing is loaded
         try:
-            pool = BlockingConnectionPool.from_url(
+            self._pool = ConnectionPool.from_url(
                 url,
-                max_connections=_CONNECTIONS,
-                timeout=None,  # waiting for a connection counts into our own timeout
                 protocol=2,
                 socket_timeout=None,
                 socket_connect_timeout=PING_SECONDS,
@@ -73,7 +83,21 @@ class Store:
             )
         except ValueError as error:
             raise ConfigError(f"REDIS_URL: {error}") from None
-        self.redis = Redis(connection_pool=pool)
+        self.redis = Redis(connection_pool=self._pool)
+        self._line = SharedLine(self._pool)
+        self._rows: dict[str, ItemRows] = {}  # by fingerprint, as are
+        self._trackings: dict[str, Tracking] = {}
+
+    def keep_items(self, fingerprint: str, layout: Layout, settings: Settings, metrics: Metrics) -> None:
+        """Keep the item rows of this schema in process, as the settings say."""
+        if not settings.item_cache_rows or fingerprint in self._rows:
+            return
+        rows = ItemRows(
+            layout, settings.item_cache_rows, settings.item_cache_mb, settings.item_cache_seconds, metrics.item_cache
+        )
+        self._rows[fingerprint] = rows
+        self._trackings[fingerprint] = Tracking(self._pool, rows, partial(self._prefix_of_items, fingerprint))
+        metrics.watch_items(fingerprint[:8], rows.__len__, lambda: rows.trusted)
 
     async def fetch(self, fingerprint: str, user: str | None, items: Sequence[str]) -> Stored:
         """The rows of a user and of items; None and [] are not looked up."""
@@ -89,45 +113,57 @@ class Store:
             return Stored(None, nothing, UNAVAILABLE)
 
     async def _read(self, fingerprint: str, user: str | None, items: Sequence[str]) -> Stored:
-        generation, rows = "", []
+        stored = Stored(None, items=[])
         for _ in range(_ATTEMPTS):
             generation = self._generations.get(fingerprint, "")
-            live, *rows = await self._mget(fingerprint, generation, user, items)
-            found = live.decode(errors="replace") if live else ""
-            if found == generation:
+            stored, live = await self._read_generation(fingerprint, generation, user, items)
+            if live == generation:
                 break
-            self._generations[fingerprint] = found
-        first = 0 if user is None else 1
-        return Stored(rows[0] if first else None, rows[first:], None if generation else NOT_LOADED)
+            if self._generations.get(fingerprint, "") != live:
+                self._switch(fingerprint, live)
+        return stored
+
+    def _switch(self, fingerprint: str, generation: str) -> None:
+        self._generations[fingerprint] = generation
+        if fingerprint in self._trackings:
+            self._trackings[fingerprint].follow(generation)
+
+    async def _read_generation(
+        self, fingerprint: str, generation: str, user: str | None, items: Sequence[str]
+    ) -> tuple[Stored, str]:
+        """Rows of this generation, and the one that was live when they were read."""
+        degraded = None if generation else NOT_LOADED
+        kept = self._rows.get(fingerprint) if items else None
+        if kept is None:
+            live, first, rows = await self._mget(fingerprint, generation, user, items)
+            return Stored(first, rows, degraded), live
+        with kept.look_up(items) as look_up:
+            live, first, rows = await self._mget(fingerprint, generation, user, look_up.wanted)
+            kept.fill(look_up, rows)
+        return Stored(first, [], degraded, look_up.found), live
 
     async def _mget(
         self, fingerprint: str, generation: str, user: str | None, items: Sequence[str]
-    ) -> list[bytes | None]:
-        base = redis_key(self._prefix, fingerprint, generation, "i", "")
+    ) -> tuple[str, bytes | None, list[bytes | None]]:
+        """The live generation, the user's row and the items'; all at one moment."""
         keys = [live_key(self._prefix, fingerprint)]
         if user is not None:
             keys.append(redis_key(self._prefix, fingerprint, generation, "u", user))
+        base = self._prefix_of_items(fingerprint, generation)
         keys.extend([base + item for item in items])
-        return await self._send(pack_command(("MGET", *keys)))  # type: ignore[arg-type]
+        # packed by hiredis: redis-py's own packing, key by key, would be most of our time
+        live, *rows = cast(list[bytes | None], await self._line.send(pack_command(("MGET", *keys))))  # type: ignore[arg-type]
+        first = None if user is None else rows.pop(0)
+        return live.decode(errors="replace") if live else "", first, rows
 
-    async def _send(self, command: bytes) -> list[bytes | None]:
-        """Send a packed command and read its reply; redis-py's own packing, key by key, would be most of our time."""
-        pool = self.redis.connection_pool
-        connection = await pool.get_connection()  # type: ignore[no-untyped-call]
-        try:
-            await connection.send_packed_command(command)
-            return cast(list[bytes | None], await connection.read_response())
-        except BaseException:  # half a conversation: the next user of this connection would read our reply
-            await connection.disconnect(nowait=True)
-            raise
-        finally:
-            await pool.release(connection)
+    def _prefix_of_items(self, fingerprint: str, generation: str) -> str:
+        return redis_key(self._prefix, fingerprint, generation, "i", "")
 
     async def ping(self) -> str | None:
         """None where Redis answers, else what is wrong; bounded in time."""
         try:
             async with asyncio.timeout(PING_SECONDS):
-                await self.redis.ping()
+                await self._line.send(pack_command(("PING",)))
         except (TimeoutError, RedisTimeoutError):
             return f"no answer within {PING_SECONDS:g} s"
         except (RedisError, OSError) as error:
@@ -136,5 +172,8 @@ class Store:
 
     async def close(self) -> None:
         """Close all connections."""
+        for tracking in self._trackings.values():
+            await tracking.close()
+        await self._line.close()
         await self.redis.aclose()
-        await self.redis.connection_pool.disconnect()
+        await self._pool.disconnect()
