@@ -10,7 +10,7 @@ from fastapi_offline import FastAPIOffline
 from pydantic import BaseModel
 
 from contract.errors import Problem
-from service.api import experiments, health, models, score
+from service.api import experiments, health, inference_v2, models, score
 from service.errors import handle_problems
 from service.lifecycle import Service
 from service.messages import ScoreRequest
@@ -28,7 +28,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=_lifespan,
     )
     app.state.service = service
-    for resource in (score, models, experiments, health):
+    for resource in (score, models, experiments, inference_v2, health):
         app.include_router(resource.router)
     handle_problems(app)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]

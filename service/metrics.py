@@ -38,6 +38,9 @@ class Metrics:
         self.requests = Counter(
             "twinscore_requests", "Score requests answered", ["status", "arm", "model"], registry=registry
         )
+        self.inferences = Counter(
+            "twinscore_inference_requests", "Requests of /v2 to score tensors", ["status", "model"], registry=registry
+        )
         self.candidates = Counter("twinscore_candidates", "Candidates scored", registry=registry)
         missing = Counter("twinscore_missing_rows", "Looked-up rows that were absent", ["side"], registry=registry)
         self.missing = {side: missing.labels(side).inc for side in ("user", "item")}
