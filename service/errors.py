@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from contract.errors import Problem, first_error
 
 MEDIA_TYPE = "application/problem+json"
-RETRY_AFTER = "1"
+RETRY_AFTER = 1  # seconds
 _LONGEST_DETAIL = 400
 
 
@@ -26,6 +26,10 @@ class Kind:
 
 
 INVALID_JSON = Kind("invalid-json", 400, "The body is not JSON")
+INVALID_MSGPACK = Kind("invalid-msgpack", 400, "The body is not MessagePack")
+INVALID_ARROW = Kind("invalid-arrow", 400, "The body is not an Arrow stream")
+NOT_ACCEPTABLE = Kind("not-acceptable", 406, "No such form of the reply")
+UNSUPPORTED_TYPE = Kind("unsupported-media-type", 415, "No such form of the request")
 TOO_LARGE = Kind("body-too-large", 413, "The body is too large")
 INVALID_REQUEST = Kind("invalid-request", 422, "The request does not fit")
 INVALID_FEATURE = Kind("invalid-feature", 422, "A feature does not fit the model's schema")
@@ -39,13 +43,19 @@ INTERNAL = Kind("internal", 500, "The service failed")
 class ServiceProblem(Exception):
     """What a handler raises to answer with a problem."""
 
-    def __init__(self, kind: Kind, detail: str) -> None:
+    def __init__(self, kind: Kind, detail: str, retry_after: int = RETRY_AFTER) -> None:
         super().__init__(detail)
-        self.kind, self.detail = kind, detail
+        self.kind, self.detail, self.retry_after = kind, detail, retry_after
 
 
-def problem_response(kind: Kind, detail: str, request_id: str | None = None, allow: str | None = None) -> Response:
-    """The reply that says what is wrong; `allow` lists the methods after a 405."""
+def problem_response(
+    kind: Kind,
+    detail: str,
+    request_id: str | None = None,
+    allow: str | None = None,
+    retry_after: int = RETRY_AFTER,
+) -> Response:
+    """The reply that says what is wrong; `allow` lists the methods after a 405, `retry_after` is sent with a 503."""
     if len(detail) > _LONGEST_DETAIL:
         detail = detail[:_LONGEST_DETAIL] + "…"
     known = kind.name != "about:blank"
@@ -56,7 +66,7 @@ def problem_response(kind: Kind, detail: str, request_id: str | None = None, all
         detail=detail,
         instance=request_id,
     )
-    headers = {"Retry-After": RETRY_AFTER} if kind.status == 503 else {}
+    headers = {"Retry-After": str(retry_after)} if kind.status == 503 else {}
     headers |= {"X-Request-ID": request_id} if request_id else {}
     headers |= {"Allow": allow} if allow else {}
     return Response(problem.model_dump_json(exclude_none=True), kind.status, headers, MEDIA_TYPE)
@@ -75,7 +85,7 @@ def handle_problems(app: FastAPI) -> None:
 
     @app.exception_handler(ServiceProblem)
     async def ours(request: Request, problem: ServiceProblem) -> Response:
-        return problem_response(problem.kind, problem.detail)
+        return problem_response(problem.kind, problem.detail, retry_after=problem.retry_after)
 
     @app.exception_handler(HTTPException)
     async def framework(request: Request, error: HTTPException) -> Response:

@@ -30,9 +30,11 @@ class _OneMessage:
         )
 
 
+ID_MESSAGE = "an id is a non-empty string or a 64-bit integer"
 Id = Annotated[
     Annotated[StrictStr, Field(min_length=1)] | Annotated[StrictInt, Field(ge=-(2**63), lt=2**63)],
-    _OneMessage("an id is a non-empty string or a 64-bit integer"),
+    Field(union_mode="left_to_right"),  # half the time of pydantic's search for the best fit
+    _OneMessage(ID_MESSAGE),
 ]
 Features = dict[str, Any]
 
@@ -55,17 +57,26 @@ class User(BaseModel):
     features: Features = Field(default={}, description="user-side fields; override the stored ones")
 
 
-class ScoreRequest(BaseModel):
-    """Candidates to score for a user: `items` or `item_ids`, exactly one of the two."""
+class Envelope(BaseModel):
+    """A request without its candidates."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": REQUEST_EXAMPLE})
+    model_config = ConfigDict(extra="forbid")
 
     user: User = User()
+    context: Features = Field(default={}, description="context-side fields")
+    request_id: StrictStr | None = Field(
+        default=None, pattern=r"^[\x21-\x7e]{1,128}$", description="echoed; made if absent"
+    )
+    arm: StrictStr | None = Field(default=None, description="a forced arm, where the service allows it")
+
+
+class ScoreRequest(Envelope):
+    """Candidates to score for a user: `items` or `item_ids`, exactly one of the two."""
+
+    model_config = ConfigDict(json_schema_extra={"example": REQUEST_EXAMPLE})
+
     items: list[Candidate] | None = Field(default=None, min_length=1, fail_fast=True)
     item_ids: list[Id] | None = Field(default=None, min_length=1, fail_fast=True)
-    context: Features = Field(default={}, description="context-side fields")
-    request_id: str | None = Field(default=None, pattern=r"^[\x21-\x7e]{1,128}$", description="echoed; made if absent")
-    arm: str | None = Field(default=None, description="a forced arm, where the service allows it")
 
     @model_validator(mode="after")
     def _one_list(self) -> Self:

@@ -1,18 +1,28 @@
 """The raw body of a request, bounded."""
 
 from fastapi import Request
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive
 
 from service.errors import TOO_LARGE, ServiceProblem
 
 
 async def read_body(request: Request, limit: int) -> bytes:
     """The whole body; a problem as soon as it is, or says it will be, longer than the limit."""
+    return await receive_body(request.receive, request.headers.get("content-length", ""), limit)
+
+
+async def receive_body(receive: Receive, announced: str, limit: int) -> bytes:
+    """The same of a bare ASGI request; `announced` is its Content-Length."""
     problem = ServiceProblem(TOO_LARGE, f"at most {limit} bytes (TWINSCORE_MAX_BODY_BYTES)")
-    length = request.headers.get("content-length", "")
-    if length.isascii() and length.isdigit() and int(length) > limit:
+    if announced.isascii() and announced.isdigit() and (len(announced) > 18 or int(announced) > limit):
         raise problem
-    parts, size = [], 0
-    async for part in request.stream():
+    parts, size, more = [], 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        part, more = message.get("body", b""), message.get("more_body", False)
         size += len(part)
         if size > limit:
             raise problem

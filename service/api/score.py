@@ -1,12 +1,10 @@
-"""POST /score: parsed from the raw bytes and answered in bytes; FastAPI only documents the two."""
+"""POST /score as the documentation shows it; service/api/edge.py answers it."""
 
-from time import perf_counter
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter
 
 from contract.errors import Problem
-from service.api.state import service_of
 from service.errors import (
     INVALID_FEATURE,
     INVALID_JSON,
@@ -18,11 +16,9 @@ from service.errors import (
     TOO_LARGE,
     UNKNOWN_ARM,
     Kind,
-    ServiceProblem,
-    problem_response,
 )
 from service.messages import REPLY_EXAMPLE, ScoreReply
-from service.scoring.pipeline import new_call
+from service.scoring.admission import DEADLINE_HEADER
 
 router = APIRouter(tags=["scoring"])
 
@@ -55,37 +51,20 @@ _BODY = {
     "required": True,
     "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ScoreRequest"}}},
 }
+_DEADLINE = {
+    "name": DEADLINE_HEADER,
+    "in": "header",
+    "description": "Milliseconds from its arrival after which the reply is of no use: 503 rather than late",
+    "schema": {"type": "integer", "minimum": 1},
+}
 
 
-@router.post("/score", responses=_RESPONSES, openapi_extra={"requestBody": _BODY}, summary="Score candidates")
-async def score(request: Request) -> Response:
-    """Click and conversion probability of 1 to MAX_ITEMS candidates for a user."""
-    started = perf_counter()
-    service, call, status = service_of(request), new_call(), 500
-    try:
-        body = await _body(request, service.settings.max_body_bytes)
-        reply = await service.ready_pipeline().score(body, call)
-        status = 200
-        return Response(reply, 200, {"X-Request-ID": call.request_id}, "application/json")
-    except ServiceProblem as problem:
-        status = problem.kind.status
-        return problem_response(problem.kind, problem.detail, call.request_id)
-    finally:
-        request.state.request_id = call.request_id
-        service.metrics.requests.labels(status, call.arm, call.model).inc()
-        service.metrics.stage["total"](perf_counter() - started)
-
-
-async def _body(request: Request, limit: int) -> bytes:
-    """The whole body; a problem as soon as it is, or says it will be, longer than the limit."""
-    problem = ServiceProblem(TOO_LARGE, f"at most {limit} bytes (TWINSCORE_MAX_BODY_BYTES)")
-    length = request.headers.get("content-length", "")
-    if length.isascii() and length.isdigit() and int(length) > limit:
-        raise problem
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > limit:
-            raise problem
-        parts.append(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+@router.post(
+    "/score",
+    responses=_RESPONSES,
+    openapi_extra={"requestBody": _BODY, "parameters": [_DEADLINE]},
+    summary="Score candidates",
+)
+async def score() -> None:
+    """The tasks' scores of 1 to MAX_ITEMS candidates for a user: probabilities, or values of continuous tasks."""
+    raise NotImplementedError("service/api/edge.py answers before the router")

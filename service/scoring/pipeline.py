@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
+from os import urandom
 from time import perf_counter
-from uuid import uuid4
 
 import numpy as np
-import orjson
-from pydantic import ValidationError
 
-from service.errors import INVALID_REQUEST, OVERRIDE_NOT_ALLOWED, ServiceProblem, invalid_body
+from service.errors import INVALID_REQUEST, OVERRIDE_NOT_ALLOWED, ServiceProblem
 from service.experiments.assignment import Assignment, Decision
 from service.messages import ScoreRequest
 from service.metrics import Metrics
@@ -19,6 +18,7 @@ from service.scoring.features import Encoded
 from service.scoring.registry import Model, Served
 from service.scoring.store import TIMEOUT, UNAVAILABLE, Store, Stored
 from service.settings import Settings
+from service.wire.forms import JSON, Content, Form
 
 NOT_FINITE = "scores:not-finite"
 
@@ -30,11 +30,12 @@ class Call:
     request_id: str
     arm: str = ""
     model: str = ""
+    deadline: float = inf  # by perf_counter
 
 
 def new_call() -> Call:
     """A call with an id of its own."""
-    return Call(uuid4().hex)
+    return Call(urandom(16).hex())
 
 
 class Stopwatch:
@@ -68,10 +69,10 @@ class Pipeline:
             encoder = served.model.encoder
             store.keep_items(served.model.manifest.fingerprint, encoder.item_layout, settings, metrics)
 
-    async def score(self, body: bytes, call: Call) -> bytes:
-        """The reply's JSON; a ServiceProblem where the request does not fit. Fills `call` on the way."""
+    async def score(self, body: bytes, call: Call, reads: Form = JSON, writes: Form = JSON) -> bytes:
+        """The reply's bytes; a ServiceProblem where the request does not fit. Fills `call` on the way."""
         watch = Stopwatch(self._metrics)
-        ask = _parse(body)
+        ask = reads.read(body)
         call.request_id = ask.request_id or call.request_id
         sent, items, user = self._ids(ask)
         watch.lap("parse")
@@ -80,17 +81,18 @@ class Pipeline:
         model = served.model
         call.arm, call.model = decision.arm or "", model.manifest.model
         watch.lap("route")
-        stored = await self._look_up(model, user, items)
-        watch.lap("features")
-        encoded = model.encoder.encode(ask, stored, len(items))
-        self._count(encoded, stored)
-        watch.lap("encode")
-        raw = await served.batcher.score(encoded.inputs)
+        with served.batcher.admit(len(items), call.deadline) as place:
+            stored = await self._look_up(model, user, items)
+            watch.lap("features")
+            encoded = model.encoder.encode(ask, stored, len(items))
+            self._count(encoded, stored)
+            watch.lap("encode")
+            raw = await served.batcher.score(encoded.inputs, place)
         watch.lap(None)  # queue and run
         scores = compose(raw)
         degraded = self._degraded(stored, scores)
         watch.lap("compose")
-        reply = self._reply(call.request_id, sent, scores, model, decision, degraded)
+        reply = writes.write(self._content(call.request_id, sent, scores, model, decision, degraded))
         watch.lap("serialise")
         return reply
 
@@ -150,7 +152,7 @@ class Pipeline:
             self._metrics.degraded.labels(reason).inc()
         return reasons
 
-    def _reply(
+    def _content(
         self,
         request_id: str,
         items: list[str | int],
@@ -158,9 +160,8 @@ class Pipeline:
         model: Model,
         decision: Decision,
         degraded: list[str],
-    ) -> bytes:
-        # float32 columns are written with the fewest digits that read back to the same float32; not finite: null
-        content = {
+    ) -> Content:
+        return {
             "request_id": request_id,
             "item_ids": items,
             "scores": scores,
@@ -173,11 +174,3 @@ class Pipeline:
             },
             "degraded": degraded,
         }
-        return orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
-
-
-def _parse(body: bytes) -> ScoreRequest:
-    try:
-        return ScoreRequest.model_validate_json(body)
-    except ValidationError as error:
-        raise invalid_body(error) from None
