@@ -13,6 +13,7 @@ from prometheus_client import (
 )
 
 STAGES = ("parse", "route", "features", "encode", "queue", "run", "compose", "serialise", "total")
+QUEUE_FULL, DEADLINE, EXPIRED = "queue-full", "deadline", "expired"  # why a request was shed
 _SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 _ROWS = (1, 10, 50, 100, 200, 500, 1000, 2000, 4000, 8000)
 _ITEM_CACHE = {
@@ -56,6 +57,8 @@ class Metrics:
             registry=registry,
         )  # fmt: skip
         self.degraded = Counter("twinscore_degraded", "Replies that were degraded", ["reason"], registry=registry)
+        shed = Counter("twinscore_shed", "Requests refused because of load", ["reason"], registry=registry)
+        self.shed = {reason: shed.labels(reason).inc for reason in (QUEUE_FULL, DEADLINE, EXPIRED)}
         self.batch_rows = Histogram(
             "twinscore_batch_rows", "Candidates in one run of an engine", ["model"], buckets=_ROWS, registry=registry
         )

@@ -34,6 +34,7 @@ class Settings(BaseSettings):
     max_id_bytes: int = Field(default=256, ge=1)
     max_batch_rows: int = Field(default=4096, ge=1)  # candidates in one run of an engine
     max_waiting_rows: int = Field(default=32_768, ge=1)  # candidates that may wait for an engine; more: 503
+    deadline_ms: int = Field(default=10_000, ge=0)  # of a request without X-Deadline-Ms; 0: none
     allow_arm_override: bool = False
     redis_timeout_ms: int = Field(default=50, ge=1)
     item_cache_rows: int = Field(default=200_000, ge=0, le=1 << 24)  # kept in process, a schema; 0: none

@@ -39,7 +39,7 @@ async def readyz(request: Request) -> Response:
     wrong = await service.store.ping()
     checks = {"bundles": _bundles(service), "redis": Check(ok=wrong is None, detail=wrong or "answers")}
     readiness = Readiness(ready=all(check.ok for check in checks.values()), checks=checks)
-    headers = {} if readiness.ready else {"Retry-After": RETRY_AFTER}
+    headers = {} if readiness.ready else {"Retry-After": str(RETRY_AFTER)}
     return JSONResponse(readiness.model_dump(), 200 if readiness.ready else 503, headers)
 
 

@@ -1,98 +1,241 @@
-"""Several requests share one run: what waits goes the moment the engine is free; there is no window to wait for."""
+"""Several requests share one run: what waits goes the moment an engine thread is free; there is no window."""
 
 import asyncio
-from collections import deque
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import partial
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from itertools import count
+from math import ceil, inf
 from time import perf_counter
 
-from service.errors import OVERLOADED, ServiceProblem
+import numpy as np
+
+from service.errors import NOT_READY, ServiceProblem
 from service.metrics import Metrics
+from service.scoring.admission import Admission, Place
 from service.scoring.engine import Engine, Scores
 from service.scoring.inputs import Inputs, merge
 
+SMALLEST_PART = 64  # rows; of less, a second thread saves less than it costs
+_STOP_SECONDS = 1.0
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True, eq=False)
 class Job:
-    """One request that waits for the engine."""
+    """One request that waits for its scores."""
 
     inputs: Inputs
+    place: Place
     scores: "asyncio.Future[Scores]"
     queued: float
+    started: float = inf
+    parts: list[tuple[int, Scores]] = field(default_factory=list)  # by their first row
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Candidates [start, stop) of a request, in one run."""
+
+    job: Job
+    start: int
+    stop: int
+
+    @property
+    def inputs(self) -> Inputs:
+        """What the engine reads of it."""
+        whole = self.stop - self.start == self.job.place.rows
+        return self.job.inputs if whole else self.job.inputs.part(self.start, self.stop)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What one call of the engine was given, and gave."""
+
+    parts: Sequence[Part]
+    started: float
+    ended: float
+    outcome: Scores | Exception
+
+    @property
+    def rows(self) -> int:
+        """Candidates."""
+        return sum(part.stop - part.start for part in self.parts)
 
 
 class Batcher:
-    """Feeds one engine from one thread; lives on the event loop."""
+    """Feeds one engine from as many threads as it takes. They pull their work, so that a busy event loop delays no run.
+
+    The lock guards what both sides write: the heap, and `taken` and `open` of a place. All else belongs to the loop.
+    """
 
     def __init__(self, name: str, engine: Engine, metrics: Metrics, max_batch_rows: int, max_waiting_rows: int) -> None:
         self._engine, self._metrics = engine, metrics
-        self._max_batch_rows, self._max_waiting_rows = max_batch_rows, max_waiting_rows
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix=f"engine-{name}")
-        self._waiting: deque[Job] = deque()
-        self._busy = False
-        self.waiting_rows = 0
+        self._run_rows = min(engine.best_rows, max_batch_rows)
+        self._admission = Admission(engine.parallel, self._run_rows, max_waiting_rows, metrics)
+        self._work = threading.Condition(threading.Lock())
+        self._heap: list[tuple[float, int, Job]] = []  # by turn
+        self._numbers = count()  # of jobs, for those of one turn
+        self._free = engine.parallel
+        self._taken_rows = self._finished_rows = 0  # ever
+        self._closed = False
         self._batch_rows = metrics.batch_rows.labels(name).observe
         self._batch_requests = metrics.batch_requests.labels(name).observe
         metrics.watch_queue(name, lambda: self.waiting_rows)
+        self._threads = [
+            threading.Thread(target=self._serve, name=f"engine-{name}-{i}", daemon=True) for i in range(engine.parallel)
+        ]
+        for thread in self._threads:
+            thread.start()
 
-    async def score(self, inputs: Inputs) -> Scores:
-        """Scores of one request; a problem where too much waits already."""
-        if self._waiting and self.waiting_rows + len(inputs) > self._max_waiting_rows:
-            raise ServiceProblem(
-                OVERLOADED, f"{self.waiting_rows} candidates wait for the model; try again in a moment"
-            )
-        job = Job(inputs, asyncio.get_running_loop().create_future(), perf_counter())
-        self._waiting.append(job)
-        self.waiting_rows += len(inputs)
-        if not self._busy:
-            self._dispatch()
+    @property
+    def waiting_rows(self) -> int:
+        """Candidates of admitted requests that no engine thread took yet."""
+        return self._admission.rows - (self._taken_rows - self._finished_rows)
+
+    @contextmanager
+    def admit(self, rows: int, deadline: float = inf) -> Iterator[Place]:
+        """A place in the queue while the block lasts; a problem where there is none, or none in time."""
+        if self._closed:
+            raise _closing()
+        place = self._admission.reserve(rows, deadline, self.waiting_rows)
+        try:
+            yield place
+        finally:
+            with self._work:
+                place.open = False
+            self._admission.release(place, rows - place.taken)
+
+    async def score(self, inputs: Inputs, place: Place | None = None) -> Scores:
+        """Scores of one request, in the place it was given or, without, in one of its own."""
+        if place is None:
+            with self.admit(len(inputs)) as own:
+                return await self.score(inputs, own)
+        job = Job(inputs, place, asyncio.get_running_loop().create_future(), perf_counter())
+        with self._work:
+            if self._closed:
+                raise _closing()
+            heappush(self._heap, (place.order, next(self._numbers), job))
+            if self._free:
+                self._work.notify(ceil(place.rows / SMALLEST_PART))
         return await job.scores
 
     def close(self) -> None:
-        """Stop the thread."""
-        self._executor.shutdown(wait=False, cancel_futures=True)
-
-    def _take(self) -> list[Job]:
-        jobs: list[Job] = []
-        rows = 0
-        while self._waiting and (not jobs or rows + len(self._waiting[0].inputs) <= self._max_batch_rows):
-            job = self._waiting.popleft()
-            self.waiting_rows -= len(job.inputs)
-            if not job.scores.done():  # its caller may have left
-                jobs.append(job)
-                rows += len(job.inputs)
-        return jobs
-
-    def _dispatch(self) -> None:
-        jobs = self._take()
-        self._busy = bool(jobs)
-        if jobs:
-            started = perf_counter()
-            for job in jobs:
-                self._metrics.stage["queue"](started - job.queued)
-            run = asyncio.get_running_loop().run_in_executor(self._executor, self._run, [job.inputs for job in jobs])
-            run.add_done_callback(partial(self._finish, jobs))
-
-    def _run(self, requests: Sequence[Inputs]) -> tuple[Scores, float]:
-        started = perf_counter()
-        return self._engine.run(merge(requests)), perf_counter() - started
-
-    def _finish(self, jobs: Sequence[Job], done: "asyncio.Future[tuple[Scores, float]]") -> None:
-        self._dispatch()  # the engine first, then the replies
-        waiting = [job for job in jobs if not job.scores.done()]
-        if error := asyncio.CancelledError() if done.cancelled() else done.exception():
-            for job in waiting:
-                job.scores.set_exception(error)
-            return
-        scores, seconds = done.result()
-        self._batch_rows(sum(len(job.inputs) for job in jobs))
-        self._batch_requests(len(jobs))
-        start = 0
+        """Refuse what waits, and stop the threads once their runs have ended."""
+        with self._work:
+            self._closed = True
+            jobs = [job for _, _, job in self._heap]
+            self._heap.clear()
+            self._work.notify_all()
         for job in jobs:
-            stop = start + len(job.inputs)
-            if not job.scores.done():
-                self._metrics.stage["run"](seconds)
-                job.scores.set_result({task: column[start:stop] for task, column in scores.items()})
-            start = stop
+            _fail(job, _closing())
+        for thread in self._threads:
+            thread.join(_STOP_SECONDS)
+
+    def _serve(self) -> None:
+        """One engine thread."""
+        while parts := self._next():
+            started = perf_counter()
+            try:
+                outcome: Scores | Exception = self._engine.run(merge([part.inputs for part in parts]))
+            except Exception as error:  # its callers get it
+                outcome = error
+            run = Run(parts, started, perf_counter(), outcome)
+            with self._work:
+                self._free += 1
+            with suppress(RuntimeError):  # the loop has ended, and nobody waits
+                parts[0].job.scores.get_loop().call_soon_threadsafe(self._finish, run)
+
+    def _next(self) -> list[Part]:
+        """Wait for work and take it; nothing where the batcher was closed."""
+        with self._work:
+            while not self._closed:
+                if parts := self._take():
+                    self._free -= 1
+                    return parts
+                self._work.wait()
+        return []
+
+    def _take(self) -> list[Part]:
+        """What goes into the next run, by turn; what is shared evenly by the threads that are free."""
+        parts: list[Part] = []
+        room = self._room()
+        now = perf_counter()
+        while room and self._heap:
+            job = self._heap[0][2]
+            place = job.place
+            if not place.open or place.deadline < now:
+                self._drop(job)
+                continue
+            left = place.rows - place.taken
+            if left > room and parts:
+                break
+            rows = ceil(left / max(1, ceil(left / room)))  # the same for each part
+            parts.append(Part(job, place.taken, place.taken + rows))
+            place.taken += rows
+            self._taken_rows += rows
+            if place.taken == place.rows:
+                heappop(self._heap)
+            room -= rows
+        return parts
+
+    def _room(self) -> int:
+        """Rows of the next run, at most."""
+        if self._free < 2:
+            return self._run_rows
+        waiting = sum(job.place.rows - job.place.taken for _, _, job in self._heap)
+        return min(self._run_rows, max(SMALLEST_PART, ceil(waiting / self._free)))
+
+    def _drop(self, job: Job) -> None:
+        heappop(self._heap)
+        if job.place.open:
+            job.place.open = False
+            job.scores.get_loop().call_soon_threadsafe(self._expire, job)
+
+    def _expire(self, job: Job) -> None:
+        if not job.scores.done():
+            job.scores.set_exception(self._admission.expired(job.place))
+
+    def _finish(self, run: Run) -> None:
+        """On the loop: the scores of a run to those who wait for them."""
+        self._finished_rows += run.rows
+        if isinstance(run.outcome, Exception):
+            for part in run.parts:
+                self._admission.finished(part.job.place, part.stop - part.start)
+                _fail(part.job, run.outcome)
+            return
+        self._batch_rows(run.rows)
+        self._batch_requests(len(run.parts))
+        self._admission.observe(run.rows, run.ended - run.started)
+        first = 0
+        for part in run.parts:
+            last = first + part.stop - part.start
+            self._finish_part(part, run, {task: column[first:last] for task, column in run.outcome.items()})
+            first = last
+
+    def _finish_part(self, part: Part, run: Run, scores: Scores) -> None:
+        job = part.job
+        self._admission.finished(job.place, part.stop - part.start)
+        job.started = min(job.started, run.started)
+        job.parts.append((part.start, scores))
+        if job.place.done == job.place.rows and not job.scores.done():
+            self._metrics.stage["queue"](job.started - job.queued)
+            self._metrics.stage["run"](run.ended - job.started)
+            job.scores.set_result(_joined(job.parts))
+
+
+def _joined(parts: list[tuple[int, Scores]]) -> Scores:
+    if len(parts) == 1:
+        return parts[0][1]
+    ordered = [scores for _, scores in sorted(parts, key=lambda part: part[0])]
+    return {task: np.concatenate([scores[task] for scores in ordered]) for task in ordered[0]}
+
+
+def _fail(job: Job, error: Exception) -> None:
+    if not job.scores.done():
+        job.scores.set_exception(error)
+
+
+def _closing() -> ServiceProblem:
+    return ServiceProblem(NOT_READY, "the service is shutting down")

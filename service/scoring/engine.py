@@ -21,6 +21,7 @@ class Engine:
     """A loaded graph. At most `parallel` threads at a time call `run`."""
 
     parallel = 1
+    best_rows = 4096
 
     def __init__(self, path: Path, tasks: tuple[str, ...], device: Device = "cpu", threads: int = 1) -> None:
         check_device(device)

@@ -25,7 +25,10 @@ def inputs(request: int, candidates: int) -> Inputs:
 class Held:
     """Stands where an engine stands: adds request and item ids, and runs only when it is let."""
 
-    def __init__(self) -> None:
+    best_rows = 4096
+
+    def __init__(self, parallel: int = 1) -> None:
+        self.parallel = parallel
         self.gate = threading.Semaphore(0)
         self.runs: list[int] = []
 
@@ -42,6 +45,15 @@ def batcher(engine: Held, max_batch_rows: int = 100, max_waiting_rows: int = 100
     return Batcher("held", cast(Engine, engine), Metrics(), max_batch_rows, max_waiting_rows)
 
 
+async def sent(queue: Batcher, *requests: Inputs) -> list["asyncio.Task[Scores]"]:
+    """The requests, the first of which an engine thread has taken before the others come."""
+    jobs = [asyncio.create_task(queue.score(requests[0]))]
+    await asyncio.sleep(0.02)
+    jobs += [asyncio.create_task(queue.score(request)) for request in requests[1:]]
+    await asyncio.sleep(0.02)
+    return jobs
+
+
 def test_merge_gives_every_candidate_its_request() -> None:
     merged = merge([inputs(5, 2), inputs(6, 1), inputs(7, 3)])
     assert merged.request_of_item.tolist() == [0, 0, 1, 2, 2, 2]
@@ -56,8 +68,7 @@ def test_what_waits_goes_together_the_moment_the_engine_is_free() -> None:
 
     async def play() -> list[Scores]:
         queue = batcher(engine)
-        jobs = [asyncio.create_task(queue.score(inputs(i, 10 + i))) for i in range(6)]
-        await asyncio.sleep(0.05)
+        jobs = await sent(queue, *(inputs(i, 10 + i) for i in range(6)))
         assert queue.waiting_rows == sum(10 + i for i in range(1, 6))  # the first runs alone, and at once
         engine.gate.release(2)
         results = await asyncio.gather(*jobs)
@@ -69,18 +80,18 @@ def test_what_waits_goes_together_the_moment_the_engine_is_free() -> None:
     assert engine.runs == [10, 65]
 
 
-def test_a_batch_keeps_to_its_rows_but_a_large_request_still_runs() -> None:
+def test_a_batch_keeps_to_its_rows_and_a_large_request_is_cut() -> None:
     engine = Held()
 
     async def play() -> None:
         queue = batcher(engine, max_batch_rows=25)
-        jobs = [asyncio.create_task(queue.score(inputs(1, size))) for size in (5, 10, 15, 1, 60)]
+        jobs = await sent(queue, *(inputs(1, size) for size in (5, 10, 15, 1, 60)))
         engine.gate.release(10)
         await asyncio.gather(*jobs)
         queue.close()
 
     asyncio.run(play())
-    assert engine.runs == [5, 25, 1, 60]
+    assert engine.runs == [5, 25, 1, 20, 20, 20]
 
 
 def test_too_much_waiting_is_refused_and_room_returns() -> None:
@@ -88,8 +99,7 @@ def test_too_much_waiting_is_refused_and_room_returns() -> None:
 
     async def play() -> None:
         queue = batcher(engine, max_waiting_rows=20)
-        jobs = [asyncio.create_task(queue.score(inputs(1, 10))) for _ in range(3)]
-        await asyncio.sleep(0.02)
+        jobs = await sent(queue, *(inputs(1, 10) for _ in range(3)))
         with pytest.raises(ServiceProblem, match="20 candidates wait"):
             await queue.score(inputs(1, 1))
         engine.gate.release(9)
@@ -105,8 +115,7 @@ def test_a_caller_that_left_is_not_scored() -> None:
 
     async def play() -> None:
         queue = batcher(engine)
-        jobs = [asyncio.create_task(queue.score(inputs(i, 10))) for i in range(3)]
-        await asyncio.sleep(0.02)
+        jobs = await sent(queue, *(inputs(i, 10) for i in range(3)))
         jobs[1].cancel()
         await asyncio.sleep(0)
         engine.gate.release(5)
