@@ -5,6 +5,7 @@ Each floor runs in processes of its own, one thread each, over the same requests
 
 import json
 import multiprocessing
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -87,8 +88,8 @@ def _beside(stored: NDArray[np.generic], default: NDArray[np.generic]) -> NDArra
 class Floors:
     """Worker processes that hold a session each and wait for work."""
 
-    def __init__(self, pipes: list[Connection]) -> None:
-        self._pipes = pipes
+    def __init__(self, pipes: list[Connection], pids: tuple[int, ...]) -> None:
+        self._pipes, self.pids = pipes, pids
 
     def measure(self, floor: str, bodies: Path, seconds: float) -> Figures:
         """All workers at once; requests/s add up."""
@@ -107,7 +108,7 @@ def floors(source: Source, processes: int) -> Iterator[Floors]:
     for worker in workers:
         worker.start()
     try:
-        yield Floors([ours for ours, _ in pairs])
+        yield Floors([ours for ours, _ in pairs], tuple(worker.pid for worker in workers if worker.pid))
     finally:
         for worker in workers:
             worker.terminate()
@@ -115,6 +116,7 @@ def floors(source: Source, processes: int) -> Iterator[Floors]:
 
 
 def _work(source: Source, pipe: Connection) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who started us ends us
     scorer = Scorer(source)
     while True:
         floor, bodies, seconds = pipe.recv()
