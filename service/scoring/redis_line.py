@@ -14,6 +14,7 @@ from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
+OPEN_SECONDS = 2.0  # to connect and to log in
 _ATTEMPTS = 2  # a line that Redis closed while idle is noticed only by the next command
 
 
@@ -147,7 +148,8 @@ async def open_line(
     """A new line to the pool's Redis; RedisError or OSError where there is none."""
     connection = pool.make_connection()  # type: ignore[no-untyped-call]
     try:
-        await connection.connect()
+        async with asyncio.timeout(OPEN_SECONDS):
+            await connection.connect()
     except BaseException:
         await connection.disconnect(nowait=True)
         raise

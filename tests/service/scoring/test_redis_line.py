@@ -10,6 +10,7 @@ from redis import Redis
 from redis.asyncio import ConnectionPool
 from redis.exceptions import RedisError, ResponseError
 
+from service.scoring import redis_line
 from service.scoring.redis_line import SharedLine
 
 
@@ -111,6 +112,30 @@ def test_loss_and_absence_are_said_at_once() -> None:
         async with asyncio.timeout(2):
             with pytest.raises((RedisError, OSError)):
                 await SharedLine(pool).send(command("PING"))
+
+    asyncio.run(job())
+
+
+def test_a_login_without_an_answer_does_not_last_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis_line, "OPEN_SECONDS", 0.1)
+    logins = 0
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal logins
+        logins += 1
+        await reader.read()
+        writer.close()
+
+    async def job() -> None:
+        async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            line = SharedLine(ConnectionPool.from_url(f"redis://:secret@127.0.0.1:{port}", driver_info=None))
+            for count in (1, 2):
+                async with asyncio.timeout(2):
+                    with pytest.raises(TimeoutError):
+                        await line.send(command("PING"))
+                assert logins == count
+            await line.close()
 
     asyncio.run(job())
 

@@ -173,6 +173,44 @@ def test_a_switch_drops_the_old_generation(redis_address: str, redis: Redis) -> 
     asyncio.run(job())
 
 
+def test_no_request_mixes_generations_of_kept_rows(redis_address: str, redis: Redis) -> None:
+    """A price says of which generation a row is; the writer switches just slowly enough for rows to be kept."""
+    items = {f"i{n}": {"price": 1.0} for n in range(50)}
+    for generation, price in (("g1", 1.0), ("g2", 2.0)):
+        load_rows(redis, generation, {"u": {"age": price}}, {item: {"price": price} for item in items})
+    users = layout(SCHEMA, dictionaries(), Side.USER)
+    stop = threading.Event()
+
+    def switch() -> None:
+        with Redis.from_url(redis_address) as other:
+            while not stop.is_set():
+                for generation in ("g1", "g2"):
+                    make_live(other, generation)
+                    time.sleep(0.01)
+
+    async def job() -> None:
+        async with reader(redis_address) as reading:
+            seen: set[float] = set()
+            for _ in range(300):
+                asked = [reading.store.fetch(SCHEMA.fingerprint(), "u", list(items)) for _ in range(3)]
+                for stored in await asyncio.gather(*asked):
+                    assert stored.found is not None
+                    prices = set(stored.found.dense[:, 0].tolist())
+                    assert prices == set(users.decode([stored.user]).dense[0].tolist())
+                    seen |= prices
+                await asyncio.sleep(0.0005)
+            assert seen == {1.0, 2.0}
+            assert reading.sample("hits_total") > 1000
+
+    writer = threading.Thread(target=switch)
+    writer.start()
+    try:
+        asyncio.run(job())
+    finally:
+        stop.set()
+        writer.join()
+
+
 def test_flushall_drops_everything(redis_address: str, redis: Redis) -> None:
     async def job() -> None:
         async with reader(redis_address) as reading:
