@@ -6,27 +6,32 @@ does all that. The queue before the model is the one of /score, with its limits.
 """
 
 from collections.abc import Callable, Coroutine
+from time import perf_counter
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Request, Response
 from fastapi.routing import APIRoute
 from pydantic import ValidationError
+from starlette.requests import ClientDisconnect
 
 from service.api.body import read_body
-from service.api.inference_messages import (
-    INFER_EXAMPLE,
-    REPLY_EXAMPLE,
-    ErrorReply,
-    InferReply,
-    InferRequest,
-    ModelMetadata,
-    ServerMetadata,
-    TensorMetadata,
+from service.api.inference_document import (
+    BYTES,
+    INFER_BODY,
+    INFER_PARAMETERS,
+    INFER_REPLIES,
+    JSON,
+    LOADING,
+    OTHER_ERRORS,
+    UNKNOWN,
+    errors,
 )
+from service.api.inference_messages import ErrorReply, InferRequest, ModelMetadata, ServerMetadata, TensorMetadata
 from service.api.state import service_of
 from service.api.tensors import HEADER, decode, encode, input_specs, split_body, wanted_outputs
 from service.errors import INVALID_REQUEST, RETRY_AFTER, Kind, ServiceProblem, invalid_body
 from service.lifecycle import Service
+from service.scoring.admission import DEADLINE_HEADER, deadline
 from service.scoring.engine import Scores
 from service.scoring.inputs import Inputs, from_arrays
 from service.scoring.registry import Served
@@ -34,8 +39,8 @@ from service.scoring.registry import Served
 UNKNOWN_MODEL = Kind("unknown-model", 404, "No such model")
 UNKNOWN_ENDPOINT = Kind("unknown-endpoint", 404, "No such endpoint")
 PLATFORM = "onnxruntime_onnx"
-_JSON, _BYTES = "application/json", "application/octet-stream"
 _LONGEST_ERROR = 400
+_LEFT = 499  # the caller hung up before its request was complete; for metrics alone
 
 
 class _Route(APIRoute):
@@ -62,41 +67,6 @@ async def _versioned(model: str, version: str) -> None:
     """Declares the path's parameters."""
 
 
-def _errors(*examples: tuple[int, str]) -> dict[int | str, dict[str, Any]]:
-    return {
-        status: {"model": ErrorReply, "content": {_JSON: {"example": {"error": text}}}} for status, text in examples
-    }
-
-
-_UNKNOWN = (404, "model 'mmoe' is not loaded; loaded: dtn, ple")
-_LOADING = (503, "models are being loaded")
-_REPLIES: dict[int | str, dict[str, Any]] = {
-    200: {
-        "model": InferReply,
-        "description": f"Scores; where any are wanted as bytes, the JSON ends after {HEADER} bytes and they follow",
-        "content": {_JSON: {"example": REPLY_EXAMPLE}, _BYTES: {"schema": {"type": "string", "format": "binary"}}},
-    },
-    **_errors(
-        (400, "input 'item_ids': shape [2, 3]; the model takes [-1, 2], -1 being the number of rows"),
-        _UNKNOWN,
-        (413, "at most 1048576 bytes (TWINSCORE_MAX_BODY_BYTES)"),
-        _LOADING,
-    ),
-}
-_BODY = {
-    "required": True,
-    "content": {
-        _JSON: {"schema": InferRequest.model_json_schema(), "example": INFER_EXAMPLE},
-        _BYTES: {"schema": {"type": "string", "format": "binary"}},
-    },
-}
-_HEADER = {
-    "name": HEADER,
-    "in": "header",
-    "description": "Bytes of the JSON, where tensors follow it as bytes",
-    "schema": {"type": "integer", "minimum": 0},
-}
-
 router = APIRouter(prefix="/v2", tags=["open inference protocol v2"], route_class=_Route)
 of_model = APIRouter(route_class=_Route)
 
@@ -119,7 +89,7 @@ async def ready(request: Request) -> Response:
     return _readiness(service_of(request))
 
 
-@of_model.get("", responses=_errors(_UNKNOWN, _LOADING), summary="What a model takes and gives")
+@of_model.get("", responses=errors(UNKNOWN, LOADING), summary="What a model takes and gives")
 async def metadata(request: Request) -> ModelMetadata:
     """Inputs of width 0 are not listed; they may be sent or left out."""
     served = _find(request)
@@ -137,7 +107,7 @@ async def metadata(request: Request) -> ModelMetadata:
     )
 
 
-@of_model.get("/ready", responses=_errors(_UNKNOWN) | {503: {"description": "Not yet"}}, summary="A model is ready")
+@of_model.get("/ready", responses=errors(UNKNOWN) | {503: {"description": "Not yet"}}, summary="A model is ready")
 async def model_ready(request: Request) -> Response:
     """200 once it is verified and warm, without a body."""
     if service_of(request).pipeline is not None:
@@ -148,8 +118,8 @@ async def model_ready(request: Request) -> Response:
 @of_model.post(
     "/infer",
     response_model=None,
-    responses=_REPLIES,
-    openapi_extra={"requestBody": _BODY, "parameters": [_HEADER]},
+    responses=INFER_REPLIES,
+    openapi_extra={"requestBody": INFER_BODY, "parameters": INFER_PARAMETERS},
     summary="Score tensors",
 )
 async def infer(request: Request) -> Response:
@@ -169,12 +139,16 @@ async def infer(request: Request) -> Response:
     except ServiceProblem as problem:
         status = _status(problem)
         raise
+    except ClientDisconnect:
+        status = _LEFT
+        return Response(status_code=status)
     finally:
         service.metrics.inferences.labels(status, model).inc()
 
 
 async def _infer(request: Request, service: Service, served: Served) -> Response:
     settings, manifest = service.settings, served.model.manifest
+    until = deadline(request.headers.get(DEADLINE_HEADER), settings.deadline_ms, perf_counter())
     encoding = request.headers.get("content-encoding", "identity")
     if encoding != "identity":
         raise ServiceProblem(INVALID_REQUEST, f"Content-Encoding '{encoding}' is not taken; send the body as it is")
@@ -183,17 +157,18 @@ async def _infer(request: Request, service: Service, served: Served) -> Response
     ask = _parse(text)
     wanted = wanted_outputs(ask.outputs, manifest.tasks, ask.parameters.binary_data_output)
     arrays = decode(ask.inputs, raw, input_specs(served.model.bundle.schema), settings.max_batch_rows)
-    scores = await _score(served, from_arrays(arrays))
+    scores = await _score(served, from_arrays(arrays), until)
     service.metrics.candidates.inc(len(arrays["item_ids"]))
     head = {"model_name": manifest.model, "model_version": manifest.version}
     reply, length = encode(scores, wanted, head if ask.id is None else head | {"id": ask.id})
     if length is None:
-        return Response(reply, media_type=_JSON)
-    return Response(reply, headers={HEADER: str(length)}, media_type=_BYTES)
+        return Response(reply, media_type=JSON)
+    return Response(reply, headers={HEADER: str(length)}, media_type=BYTES)
 
 
-async def _score(served: Served, inputs: Inputs) -> Scores:
-    return await served.batcher.score(inputs)
+async def _score(served: Served, inputs: Inputs, until: float) -> Scores:
+    with served.batcher.admit(len(inputs), until) as place:
+        return await served.batcher.score(inputs, place)
 
 
 def _parse(text: bytes) -> InferRequest:
@@ -234,16 +209,16 @@ def _error(problem: ServiceProblem) -> Response:
     detail, status = problem.detail, _status(problem)
     if len(detail) > _LONGEST_ERROR:
         detail = detail[:_LONGEST_ERROR] + "…"
-    headers = {"Retry-After": str(RETRY_AFTER)} if status == 503 else {}
-    return Response(ErrorReply(error=detail).model_dump_json(), status, headers, _JSON)
+    headers = {"Retry-After": str(problem.retry_after)} if status == 503 else {}
+    return Response(ErrorReply(error=detail).model_dump_json(), status, headers, JSON)
 
 
 def _status(problem: ServiceProblem) -> int:
     return 400 if problem.kind.status == 422 else problem.kind.status  # this protocol knows no 422
 
 
-router.include_router(of_model, prefix="/models/{model}/versions/{version}", dependencies=[Depends(_versioned)])
-router.include_router(of_model, prefix="/models/{model}", dependencies=[Depends(_named)])
+for prefix, parameters in (("/models/{model}", _named), ("/models/{model}/versions/{version}", _versioned)):
+    router.include_router(of_model, prefix=prefix, dependencies=[Depends(parameters)], responses=OTHER_ERRORS)
 
 
 @router.api_route("/{path:path}", methods=["GET", "POST", "PUT", "DELETE"], include_in_schema=False)
