@@ -56,7 +56,7 @@ def _scalar(field: Field, value: Raw) -> Value:
 def _list(field: Field, value: Raw) -> list[Value]:
     if value is None or isinstance(value, str | int | float):
         value = [] if value is None else str(value).split(field.separator)
-    if isinstance(value, Mapping) or any(not isinstance(v, str | int | float | None) for v in value):
+    if isinstance(value, Mapping | bytes) or any(not isinstance(v, str | int | float | None) for v in value):
         raise ValueError(f"field '{field.name}' takes a list of values, not {_shown(value)}")
     return list(value[: field.slots])
 

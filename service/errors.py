@@ -1,5 +1,6 @@
 """Errors of the HTTP edge: RFC 9457 problem details, the same shape for ours and for the framework's."""
 
+import re
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -14,6 +15,7 @@ from contract.errors import Problem, first_error
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER = 1  # seconds
 _LONGEST_DETAIL = 400
+_SAID = {r"should be a valid dictionary( or instance of \w+)?": "should be an object", "a valid list": "a valid array"}
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,10 @@ def invalid_body(error: ValidationError) -> ServiceProblem:
     first = error.errors(include_url=False, include_input=False)[0]
     if first["type"] == "json_invalid":
         return ServiceProblem(INVALID_JSON, first["msg"])
-    return ServiceProblem(INVALID_REQUEST, first_error(error).replace("Extra inputs are not permitted", "unknown key"))
+    detail = first_error(error).replace("Extra inputs are not permitted", "unknown key")
+    for pattern, said in _SAID.items():  # of what was not JSON pydantic speaks in Python's terms
+        detail = re.sub(pattern, said, detail)
+    return ServiceProblem(INVALID_REQUEST, detail)
 
 
 def handle_problems(app: FastAPI) -> None:

@@ -14,9 +14,8 @@ async def read_body(request: Request, limit: int) -> bytes:
 
 async def receive_body(receive: Receive, announced: str, limit: int) -> bytes:
     """The same of a bare ASGI request; `announced` is its Content-Length."""
-    problem = ServiceProblem(TOO_LARGE, f"at most {limit} bytes (TWINSCORE_MAX_BODY_BYTES)")
     if announced.isascii() and announced.isdigit() and (len(announced) > 18 or int(announced) > limit):
-        raise problem
+        raise _too_large(limit)
     parts, size, more = [], 0, True
     while more:
         message = await receive()
@@ -25,6 +24,10 @@ async def receive_body(receive: Receive, announced: str, limit: int) -> bytes:
         part, more = message.get("body", b""), message.get("more_body", False)
         size += len(part)
         if size > limit:
-            raise problem
+            raise _too_large(limit)
         parts.append(part)
     return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _too_large(limit: int) -> ServiceProblem:
+    return ServiceProblem(TOO_LARGE, f"at most {limit} bytes (TWINSCORE_MAX_BODY_BYTES)")

@@ -56,8 +56,8 @@ class ScoreEdge:
     async def _answer(self, scope: Scope, receive: Receive, send: Send, call: Call, started: float) -> None:
         settings, headers = self._service.settings, _headers(scope)
         reads, writes = reader(headers.get(b"content-type")), writer(headers.get(b"accept"))
-        patience = headers.get(_DEADLINE)
-        call.deadline = deadline(patience and patience.decode("latin-1"), settings.deadline_ms, started)
+        asked = headers.get(_DEADLINE)
+        call.deadline = deadline(asked.decode("latin-1") if asked else None, settings.deadline_ms, started)
         announced = headers.get(b"content-length", b"").decode("latin-1")
         body = await receive_body(receive, announced, settings.max_body_bytes)
         reply = await self._service.ready_pipeline().score(body, call, reads, writes)

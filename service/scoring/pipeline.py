@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from math import inf
 from os import urandom
 from time import perf_counter
+from typing import cast
 
 import numpy as np
 
@@ -102,12 +103,12 @@ class Pipeline:
         if len(sent) > self._settings.max_items:
             name = "items" if ask.items else "item_ids"
             raise ServiceProblem(INVALID_REQUEST, f"{name}: {len(sent)} candidates; at most {self._settings.max_items}")
-        items = [item if type(item) is str else str(item) for item in sent]
+        items, most = _texts(sent)
         user = None if ask.user.id is None else str(ask.user.id)
         longest = self._settings.max_id_bytes
         if user is not None and len(user.encode()) > longest:
             raise ServiceProblem(INVALID_REQUEST, f"user.id: longer than {longest} bytes of UTF-8")
-        if 4 * max(map(len, items)) > longest:  # a character takes 4 bytes at most
+        if 4 * most > longest:  # a character takes 4 bytes at most
             for i, item in enumerate(items):
                 if len(item.encode()) > longest:
                     where = f"items[{i}].id" if ask.items else f"item_ids[{i}]"
@@ -174,3 +175,12 @@ class Pipeline:
             },
             "degraded": degraded,
         }
+
+
+def _texts(ids: list[str | int]) -> tuple[list[str], int]:
+    """Ids as text, and the number of characters of the longest; the list itself where all are text."""
+    try:
+        return cast(list[str], ids), len(max(ids, key=len))  # type: ignore[arg-type]
+    except TypeError:  # a number has no length
+        texts = [str(item) for item in ids]
+        return texts, max(map(len, texts))

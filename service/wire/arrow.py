@@ -19,7 +19,7 @@ import pyarrow as pa
 from pydantic import ValidationError
 
 from service.errors import INVALID_ARROW, INVALID_REQUEST, ServiceProblem, invalid_body
-from service.messages import ID_MESSAGE, Envelope, ScoreRequest
+from service.messages import ID_MESSAGE, Candidate, Envelope, ScoreRequest
 
 KEY = b"twinscore"
 ITEM_ID = "item_id"
@@ -40,7 +40,9 @@ def read_arrow(body: bytes) -> ScoreRequest:
     if not columns:
         return ScoreRequest.model_construct(**given, item_ids=ids)
     rows = zip(*columns.values(), strict=True)
-    items = [{"id": i, "features": dict(zip(columns, row, strict=True))} for i, row in zip(ids, rows, strict=True)]
+    items: list[Candidate] = [
+        {"id": i, "features": dict(zip(columns, row, strict=True))} for i, row in zip(ids, rows, strict=True)
+    ]
     return ScoreRequest.model_construct(**given, items=items)
 
 
@@ -74,8 +76,9 @@ def _read_batch(body: bytes) -> Any:
         raise ServiceProblem(INVALID_ARROW, f"Invalid Arrow stream: {' '.join(str(error).split())}") from None
     if more is not None:
         raise ServiceProblem(INVALID_REQUEST, "the stream has several record batches; send one: Table.combine_chunks()")
-    if batch.nbytes > len(body):
-        raise ServiceProblem(INVALID_ARROW, "Invalid Arrow stream: buffers overlap")
+    cells = batch.num_rows * batch.num_columns
+    if batch.nbytes > len(body) or cells > 8 * len(body):  # a value takes a bit at least, unless all are null
+        raise ServiceProblem(INVALID_ARROW, "Invalid Arrow stream: it holds more than its length")
     return batch
 
 
@@ -83,7 +86,7 @@ def _check_message(schema: Any, message: Any) -> None:
     """Refuse what could grow beyond the body when it is read."""
     for field in schema:
         kind = field.type.value_type if _is_list(field.type) else field.type
-        if not (_is_number(kind) or _is_text(kind)):
+        if not (_is_number(kind) or _is_text(kind) or pa.types.is_null(kind)):
             raise ServiceProblem(
                 INVALID_REQUEST,
                 f"column '{field.name[:64]}' is {str(field.type)[:64]}; send numbers, booleans, text or lists of these",

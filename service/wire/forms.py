@@ -1,8 +1,8 @@
 """Forms of /score on the wire. JSON and MessagePack are one object in two encodings; Arrow is a table of candidates.
 
 - `application/json`: ScoreRequest and ScoreReply; a score that is not finite is null.
-- `application/msgpack`, also `application/x-msgpack`: the same keys; scores are float32 as they are, also where they are
-  not finite. Binary and extension types are refused.
+- `application/msgpack`, also `application/x-msgpack`: the same keys; scores are float32 as they are, finite or not.
+  Binary and extension types are refused.
 - `application/vnd.apache.arrow.stream`: see service/wire/arrow.py; needs the extra `arrow`.
 """
 
