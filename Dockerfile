@@ -1,10 +1,11 @@
-# Two images, neither with torch:
+# Three images, none with torch:
 #
 #   docker build -t twinscore .                            service, on the CPU
 #   docker build -t twinscore:gpu --build-arg RUNTIME=gpu .  service, on an NVIDIA GPU
 #   docker build -t twinscore-loader --target loader .     one-shot: feature tables into Redis
+#   docker build -t twinscore-loadtest --target loadtest . Locust, with its web page or without
 #
-# Both run as a numeric user on a read-only root file system; they need no folder to write to. A package index of your
+# They run as a numeric user on a read-only root file system; they need no folder to write to. A package index of your
 # own goes in through pip's own settings, for example --build-arg PIP_INDEX_URL=…
 
 ARG PYTHON=python:3.11-slim-bookworm
@@ -33,6 +34,10 @@ FROM builder AS loader-packages
 RUN pip --python /opt/venv/bin/python install -c constraints.txt . polars redis hiredis rich
 
 
+FROM builder AS loadtest-packages
+RUN pip --python /opt/venv/bin/python install -c constraints.txt ".[loadtest]"
+
+
 FROM ${PYTHON} AS runtime
 # ONNX Runtime would otherwise keep an event store in HOME and send from it
 ENV PATH=/opt/venv/bin:${PATH} \
@@ -52,6 +57,16 @@ COPY deploy/demo/data /demo/data
 RUN python -m compileall -q contract training export
 USER 10001:10001
 ENTRYPOINT ["python", "-m", "export", "features"]
+
+
+FROM runtime AS loadtest
+COPY --from=loadtest-packages /opt/venv /opt/venv
+COPY loadtest loadtest
+COPY deploy/demo/bundles /demo/bundles
+RUN python -m compileall -q contract loadtest
+EXPOSE 8089 5557
+USER 10001:10001
+ENTRYPOINT ["locust", "-f", "loadtest/locustfile.py", "--bundles", "/demo/bundles"]
 
 
 FROM runtime AS service

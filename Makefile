@@ -2,6 +2,7 @@
 # make test       set up, then the tests;  make test-all adds the slow ones
 # make check      ruff, mypy --strict, import arrows
 # make loadtest   load a running service:  make loadtest ARGS="--users 8 --run-time 30s --p99 100"
+# make loadtest-compare BASE=.run/loadtest/result.json   the same load again; fails on a drop beyond noise
 # make bench      the service against floors on this machine;  make demo  rebuilds deploy/demo
 
 PYTHON ?= python3
@@ -22,7 +23,7 @@ MEANING := $(wildcard contract/schema.py contract/dictionary.py contract/hashing
 say = @printf '\033[1m[%s]\033[0m %s\n'
 
 .DELETE_ON_ERROR:
-.PHONY: serve setup test test-all check loadtest bench demo demo-data clean FORCE
+.PHONY: serve setup test test-all check loadtest loadtest-compare bench demo demo-data clean FORCE
 
 serve: $(READY) $(MODELS:%=bundles/%/.exported)
 	$(say) 5/6 "load features into Redis ($${REDIS_URL:-private server, .run/redis})"
@@ -78,6 +79,10 @@ check: $(READY)
 
 loadtest: $(READY)
 	@$(PY) -m loadtest $(ARGS)
+
+loadtest-compare: $(READY)
+	@test -n '$(BASE)' || { echo "error: BASE is missing: make loadtest-compare BASE=.run/loadtest/result.json"; exit 2; }
+	@$(PY) -m loadtest.compare --base '$(BASE)' $(ARGS)
 
 bench: $(READY) $(MODELS:%=bundles/%/.exported)
 	@$(PY) -m loadtest.bench $(ARGS)

@@ -21,14 +21,35 @@ class Summary:
         """Share of requests that failed or were answered wrongly."""
         return self.failures / self.requests if self.requests else 1.0
 
+    @property
+    def requests_per_second(self) -> float:
+        """Of all requests, failed ones too."""
+        return self.requests / self.seconds if self.seconds else 0.0
+
+    @property
+    def candidates_per_second(self) -> float:
+        """Of right replies."""
+        return self.candidates / self.seconds if self.seconds else 0.0
+
+    def figures(self) -> dict[str, float]:
+        """For a result file."""
+        times = {"p50_ms": self.p50, "p95_ms": self.p95, "p99_ms": self.p99, "max_ms": self.slowest}
+        return {
+            "seconds": self.seconds,
+            "requests": self.requests,
+            "failures": self.failures,
+            "requests_per_second": self.requests_per_second,
+            "candidates_per_second": self.candidates_per_second,
+            **times,
+        }
+
     def table(self) -> str:
         """Names over figures, aligned."""
-        rates = (self.requests / self.seconds, self.candidates / self.seconds) if self.seconds else (0.0, 0.0)
         columns = {
             "requests": f"{self.requests:,}",
             "failed": f"{self.failures:,} ({self.error_rate:.2%})",
-            "requests/s": f"{rates[0]:,.1f}",
-            "candidates/s": f"{rates[1]:,.0f}",
+            "requests/s": f"{self.requests_per_second:,.1f}",
+            "candidates/s": f"{self.candidates_per_second:,.0f}",
             **{
                 f"{name} ms": f"{value:,.3g}" if value < 1_000 else f"{value:,.0f}"
                 for name, value in {"p50": self.p50, "p95": self.p95, "p99": self.p99, "max": self.slowest}.items()

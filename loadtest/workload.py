@@ -72,12 +72,18 @@ class Workload:
     seed: int
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments that say what to ask for, and where what is loaded can be read."""
+def where_loaded(parser: argparse.ArgumentParser) -> None:
+    """Arguments that say where what is loaded can be read."""
     add = parser.add_argument
     add("--redis", default="", help="Redis that the service reads (default: REDIS_URL, else the project's private one)")
     add("--prefix", default="twinscore", help="first part of every key in Redis (default: twinscore)")
     add("--bundles", default="bundles", help="folder of the bundles that the service serves (default: bundles)")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments that say what to ask for, and where what is loaded can be read."""
+    where_loaded(parser)
+    add = parser.add_argument
     add("--ids", type=int, default=100_000, help="read at most so many user and item ids (default: 100000)")
     add("--candidates", default=CANDIDATES, help="200, 100:0.3,200:0.7 (count:weight) or lognormal:200:0.5")
     add("--inline", type=float, default=0.1, help="share of requests that bring features along (default: 0.1)")
