@@ -185,7 +185,8 @@ class Batcher:
         if self._free < 2:
             return self._run_rows
         waiting = sum(job.place.rows - job.place.taken for _, _, job in self._heap)
-        return min(self._run_rows, max(SMALLEST_PART, ceil(waiting / self._free)))
+        shares = max(1, min(self._free, waiting // SMALLEST_PART))
+        return min(self._run_rows, ceil(waiting / shares))
 
     def _drop(self, job: Job) -> None:
         heappop(self._heap)

@@ -2,12 +2,13 @@
 
 import asyncio
 import threading
+from time import sleep
 from typing import Any, cast
 
 import numpy as np
 import pytest
 
-from service.errors import ServiceProblem
+from service.errors import NOT_READY, ServiceProblem
 from service.metrics import Metrics
 from service.scoring.batching import Batcher
 from service.scoring.engine import Engine, Scores
@@ -25,17 +26,18 @@ def inputs(request: int, candidates: int) -> Inputs:
 class Held:
     """Stands where an engine stands: adds request and item ids, and runs only when it is let."""
 
-    best_rows = 4096
-
-    def __init__(self, parallel: int = 1) -> None:
-        self.parallel = parallel
+    def __init__(self, parallel: int = 1, best_rows: int = 4096) -> None:
+        self.parallel, self.best_rows = parallel, best_rows
         self.gate = threading.Semaphore(0)
         self.runs: list[int] = []
+        self.requests: list[int] = []  # of all runs, in their order
+        self.poison = -1  # an item
 
     def run(self, feed: Inputs) -> Scores:
         self.gate.acquire()
         self.runs.append(len(feed.item_ids))
-        if feed.request_ids.min() < 0:
+        self.requests += dict.fromkeys(feed.request_ids[feed.request_of_item, 0].tolist())
+        if feed.request_ids.min() < 0 or (feed.item_ids == self.poison).any():
             raise ValueError("poisoned")
         sums = feed.request_ids[feed.request_of_item, 0] * 1000 + feed.item_ids[:, 0]
         return {"ctr": sums.astype(np.float32)}
@@ -139,6 +141,150 @@ def test_a_failed_run_fails_its_requests_and_not_the_next() -> None:
         queue.close()
 
     asyncio.run(play())
+
+
+def test_idle_threads_share_a_large_request_and_its_scores_keep_their_order() -> None:
+    engine = Held(parallel=2)
+
+    async def play() -> Scores:
+        queue = batcher(engine, max_batch_rows=4096)
+        job = asyncio.create_task(queue.score(inputs(0, 1000)))
+        await asyncio.sleep(0.05)
+        assert queue.waiting_rows == 0  # both threads hold a half
+        engine.gate.release(2)
+        scores = await job
+        queue.close()
+        return scores
+
+    assert asyncio.run(play())["ctr"].tolist() == list(range(1000))
+    assert engine.runs == [500, 500]
+
+
+@pytest.mark.parametrize(("parallel", "rows", "runs"), [(2, 100, [100]), (2, 130, [65, 65]), (1, 700, [175] * 4)])
+def test_parts_are_even_neither_tiny_nor_beyond_a_run(parallel: int, rows: int, runs: list[int]) -> None:
+    engine = Held(parallel, best_rows=200)
+    engine.gate.release(9)
+
+    async def play() -> None:
+        queue = batcher(engine, max_batch_rows=4096)
+        assert len((await queue.score(inputs(0, rows)))["ctr"]) == rows
+        queue.close()
+
+    asyncio.run(play())
+    assert engine.runs == runs
+
+
+def test_one_failed_part_fails_the_request_and_its_other_parts_are_not_run() -> None:
+    engine = Held()
+    engine.poison = 120
+    engine.gate.release(2)
+
+    async def play() -> None:
+        queue = batcher(engine, max_batch_rows=100)
+        with pytest.raises(ValueError, match="poisoned"):
+            await queue.score(inputs(1, 1000))
+        engine.gate.release(9)  # the third part may have been taken before the second one's failure was known
+        assert (await queue.score(inputs(4, 1)))["ctr"].tolist() == [4000]
+        assert queue.waiting_rows == 0
+        queue.close()
+
+    asyncio.run(play())
+    assert engine.runs in ([100, 100, 1], [100, 100, 100, 1])
+
+
+def test_a_small_request_overtakes_large_ones_and_equal_ones_keep_their_order() -> None:
+    engine = Held()
+
+    async def play() -> None:
+        queue = batcher(engine)
+        (first,) = await sent(queue, inputs(0, 10))  # from whose run of 20 ms the time of others is known
+        engine.gate.release()
+        await first
+        jobs = await sent(queue, inputs(1, 10), inputs(2, 95), inputs(3, 95), inputs(4, 6), inputs(5, 6))
+        engine.gate.release(9)
+        await asyncio.gather(*jobs)
+        queue.close()
+
+    asyncio.run(play())
+    assert engine.requests == [0, 1, 4, 5, 2, 3]
+
+
+class Paced:
+    """Stands where an engine stands: takes 10 microseconds a row."""
+
+    parallel, best_rows = 1, 200
+
+    def __init__(self) -> None:
+        self.runs = 0
+
+    def run(self, feed: Inputs) -> Scores:
+        sleep(1e-5 * len(feed))
+        self.runs += 1
+        return {"ctr": np.full(len(feed), self.runs, np.float32)}
+
+
+def test_a_small_request_among_large_ones_waits_for_one_run() -> None:
+    engine = Paced()
+
+    async def play() -> list[int]:
+        queue = Batcher("paced", cast(Engine, engine), Metrics(), 4096, 32_768)
+        await queue.score(inputs(0, 1000))
+        large = [asyncio.create_task(queue.score(inputs(1, 1000))) for _ in range(20)]
+        waited = []
+        for _ in range(5):
+            await asyncio.sleep(0.002)
+            before = engine.runs
+            waited.append(int((await queue.score(inputs(2, 10)))["ctr"][0]) - before)
+        assert not large[-1].done()
+        await asyncio.gather(*large)
+        queue.close()
+        return waited
+
+    assert sorted(asyncio.run(play()))[3] <= 2  # the run under way, and its own
+
+
+def test_a_large_request_is_served_although_small_ones_keep_coming() -> None:
+    engine = Paced()
+
+    async def play() -> None:
+        queue = Batcher("paced", cast(Engine, engine), Metrics(), 100, 32_768)
+        await queue.score(inputs(0, 100))
+
+        async def keep_asking() -> None:
+            while True:
+                await queue.score(inputs(2, 10))
+
+        small = [asyncio.create_task(keep_asking()) for _ in range(30)]  # more than a run holds, always
+        await asyncio.sleep(0.01)
+        await asyncio.wait_for(queue.score(inputs(1, 500)), 5)
+        for job in small:
+            job.cancel()
+        await asyncio.wait(small)
+        assert queue.waiting_rows == 0
+        queue.close()
+
+    asyncio.run(play())
+
+
+def test_closing_refuses_what_waits_and_what_comes() -> None:
+    engine = Held()
+
+    async def play() -> list[Scores | BaseException]:
+        queue = batcher(engine)
+        jobs = await sent(queue, *(inputs(i, 10) for i in range(3)))
+        engine.gate.release(9)
+        queue.close()
+        with pytest.raises(ServiceProblem, match="shutting down"):
+            await queue.score(inputs(9, 1))
+        results = await asyncio.gather(*jobs, return_exceptions=True)
+        assert queue.waiting_rows == 0
+        return results
+
+    running, *waiting = asyncio.run(asyncio.wait_for(play(), 5))
+    assert isinstance(running, dict)
+    assert running["ctr"][0] == 0
+    assert [isinstance(result, ServiceProblem) and result.kind for result in waiting] == [NOT_READY, NOT_READY]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("engine-held")]
 
 
 def test_many_requests_at_once_each_get_their_own_scores(client: Client, bundles: Bundles) -> None:
