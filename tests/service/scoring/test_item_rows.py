@@ -123,6 +123,16 @@ def test_rows_are_read_again_after_their_time() -> None:
     assert after.keys[1] != before.keys[1]
 
 
+def test_a_row_of_defaults_is_not_an_absent_row() -> None:
+    shop = Shop(seconds=0.01)  # a model takes its own defaults where a row is absent
+    before = shop.read("a").keys
+    shop.stored["a"] = LAYOUT.encode(LAYOUT.default_ids[None], LAYOUT.default_dense[None])[0]
+    time.sleep(0.02)
+    after = shop.read("a")
+    assert after.keys != before
+    assert not after.missing[0]
+
+
 def test_nothing_is_kept_while_changes_are_not_heard_of() -> None:
     shop = Shop()
     shop.stored["a"] = packed(1)
@@ -147,10 +157,20 @@ def test_what_changes_on_its_way_is_not_kept() -> None:
     assert (prices(old), old.keys[[0, 2]].tolist()) == ([1, 1, 1], [0, 0])
     assert prices(shop.read("a", "b")) == [2, 1]
     assert shop.asked == ["a"]
-    shop.read("c", meanwhile=shop.rows.clear)
-    shop.read("c", meanwhile=lambda: shop.rows.switch("g2"))
-    shop.read("c")
-    assert shop.asked == ["c"]
+
+
+def test_what_is_on_its_way_when_all_is_dropped_is_not_kept() -> None:
+    shop = Shop()
+
+    def switch() -> None:
+        shop.rows.switch("g2")
+        shop.rows.trusted = True
+
+    for meanwhile in (shop.rows.clear, switch, None):
+        shop.read("a", meanwhile=meanwhile)
+        assert shop.asked == ["a"]
+    shop.read("a")
+    assert shop.asked == []
 
 
 def test_the_newer_of_two_reads_keeps_its_key() -> None:
