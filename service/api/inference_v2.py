@@ -72,6 +72,7 @@ of_model = APIRouter(route_class=_Route)
 
 
 @router.get("", summary="What this server is")
+@router.get("/", include_in_schema=False)
 async def server(request: Request) -> ServerMetadata:
     """Its name, version and extensions of the protocol."""
     return ServerMetadata(name="twinscore", version=request.app.version, extensions=["binary_tensor_data"])
@@ -149,7 +150,7 @@ async def infer(request: Request) -> Response:
 async def _infer(request: Request, service: Service, served: Served) -> Response:
     settings, manifest = service.settings, served.model.manifest
     until = deadline(request.headers.get(DEADLINE_HEADER), settings.deadline_ms, perf_counter())
-    encoding = request.headers.get("content-encoding", "identity")
+    encoding = request.headers.get("content-encoding", "identity").lower()
     if encoding != "identity":
         raise ServiceProblem(INVALID_REQUEST, f"Content-Encoding '{encoding}' is not taken; send the body as it is")
     body = await read_body(request, settings.max_body_bytes)
@@ -206,7 +207,7 @@ def _readiness(service: Service) -> Response:
 
 
 def _error(problem: ServiceProblem) -> Response:
-    detail, status = problem.detail, _status(problem)
+    detail, status = " ".join(problem.detail.split()), _status(problem)  # a name that was sent may hold line ends
     if len(detail) > _LONGEST_ERROR:
         detail = detail[:_LONGEST_ERROR] + "…"
     headers = {"Retry-After": str(problem.retry_after)} if status == 503 else {}

@@ -95,10 +95,11 @@ def check(result: Any, expected: dict[str, NDArray[np.float32]]) -> None:
         np.testing.assert_allclose(got, column, atol=1e-6)
 
 
-def test_health_and_metadata(caller: triton.InferenceServerClient) -> None:
+def test_health_and_metadata(caller: triton.InferenceServerClient, server: Server) -> None:
     assert caller.is_server_live()
     assert caller.is_server_ready()
     assert caller.get_server_metadata()["extensions"] == ["binary_tensor_data"]
+    assert httpx.get(f"http://{server.address}/v2/").json() == caller.get_server_metadata()
     assert caller.is_model_ready("ple")
     assert caller.is_model_ready("ple", "v1")
     assert not caller.is_model_ready("ple", "v3")
@@ -163,6 +164,13 @@ def test_inputs_without_columns_may_be_left_out(caller: triton.InferenceServerCl
     inputs = draw_inputs(IDS_ALONE, 3, 9)
     sent = {name: array for name, array in inputs.items() if "dense" not in name}
     check(caller.infer("ids", as_triton(sent)), graph.scores(inputs))
+
+
+def test_candidates_of_requests_in_any_order(caller: triton.InferenceServerClient, server: Server) -> None:
+    graph = server.graphs["dtn", "v1"]
+    inputs = draw_inputs(graph.schema, 7, ROWS)
+    inputs["request_of_item"] = np.random.default_rng(1).permutation(inputs["request_of_item"])
+    check(caller.infer("dtn", as_triton(inputs)), graph.scores(inputs))
 
 
 def test_many_at_once(server: Server) -> None:
@@ -231,10 +239,14 @@ def test_bodies_that_cannot_be_read(server: Server) -> None:
         (body, "9" * 5000, 400, f"{HEADER}: '" + "9" * (400 - len(HEADER) - 3) + "…"),
         (body, str(len(body) + 1), 400, f"{HEADER}: {len(body) + 1}, but the body has {len(body)} bytes"),
         (body + b"12", str(len(body)), 400, "2 bytes follow the JSON, but the inputs' binary_data_size add up to 0"),
+        (body.replace(b"item_ids", b"item\\nids"), None, 400, None),
+        (b'{"inputs":' + b"[" * 50_000, None, 400, None),
+        (b'{"inputs":[' + b"{}," * 30_000 + b"{}]}", None, 400, "inputs[0].name: Field required; and 2 more"),
         (body + b" " * 100_000, None, 413, "at most 100000 bytes (TWINSCORE_MAX_BODY_BYTES)"),
     ):
         reply = server.post(content, **({} if length is None else {HEADER: length}))
-        assert (reply.status_code, reply.json()) == (status, {"error": expected})
+        assert (reply.status_code, reply.json()) == (status, {"error": expected or reply.json()["error"]})
+        assert "\n" not in reply.json()["error"]
         assert reply.headers["content-type"] == "application/json"
 
 
