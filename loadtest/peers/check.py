@@ -18,7 +18,7 @@ from loadtest.peers.registry import Peer
 from loadtest.peers.spec import item_keys, user_keys
 
 ROOT = Path(__file__).parents[2]
-START_SECONDS = 180.0
+START_SECONDS = 120.0
 TOLERANCE = 1e-6
 CANDIDATES = 40
 

@@ -61,7 +61,7 @@ class Served:
 @contextmanager
 def serving(peer: Peer, python: Path | str, source: Source, processes: int) -> Iterator[Served]:
     """Start `processes` of one thread each and yield once a checked reply came; ConfigError where none comes."""
-    with tempfile.TemporaryDirectory(prefix=f"peer-{peer.name}-") as name:
+    with tempfile.TemporaryDirectory(prefix="peer-") as name:  # short: sockets lie in it
         folder, port = Path(name), _free_port()
         write_spec(source, folder / "spec.json")
         log = folder / "log"
