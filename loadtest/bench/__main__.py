@@ -101,10 +101,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _numbers(text: str) -> tuple[int, ...]:
-    numbers = tuple(dict.fromkeys(int(part) for part in text.split(",")))
-    if min(numbers) < 1:
-        raise ValueError(text)
-    return numbers
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() and int(part) for part in parts):
+        raise argparse.ArgumentTypeError(f"{text}: write numbers above 0 such as 50,200")
+    return tuple(dict.fromkeys(map(int, parts)))
 
 
 def _arguments() -> argparse.Namespace:
@@ -112,23 +112,30 @@ def _arguments() -> argparse.Namespace:
     for name, default in vars(PARTS[args.part]).items():
         if getattr(args, name) is None:
             setattr(args, name, default)
-    if args.rounds < 1 or args.seconds < 1 or args.processes < 1 or (args.workers or 1) < 1:
+    if min(args.rounds, args.seconds, args.processes, 1 if args.workers is None else args.workers) < 1:
         raise ConfigError("--rounds, --seconds, --processes and --workers must be at least 1")
+    if args.minutes < soak.LEAST_MINUTES:
+        raise ConfigError(f"--minutes {args.minutes:g}: must be at least {soak.LEAST_MINUTES:g}")
+    try:
+        args.out.parent.mkdir(parents=True, exist_ok=True)  # now, not when all is measured and would be lost
+    except OSError as error:
+        raise ConfigError(f"--out {args.out}: {error.strerror}") from None
     return args
 
 
 def _variants(args: argparse.Namespace) -> list[Variant]:
     chosen = [parse_variant(text) for text in args.variant] or [Variant("service")]
-    everybody = parse_variant(f"everybody:{' '.join(args.env)}")
+    everybody = dict[str, str]()
+    for text in args.env:
+        key, equals, everybody[key] = text.partition("=")
+        if not key or not equals:
+            raise ConfigError(f"--env {text}: write KEY=VALUE")
     workers = () if args.workers is None else ("--workers", str(args.workers))
     names = [variant.name for variant in chosen]
     if len(set(names)) < len(names):
         raise ConfigError(f"--variant: two have the same name among {', '.join(names)}")
-    if everybody.arguments:
-        raise ConfigError(f"--env {everybody.arguments[0]}: write KEY=VALUE")
     return [
-        replace(one, environment=dict(everybody.environment) | dict(one.environment), arguments=workers + one.arguments)
-        for one in chosen
+        replace(one, environment=everybody | dict(one.environment), arguments=workers + one.arguments) for one in chosen
     ]
 
 

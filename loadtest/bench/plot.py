@@ -6,6 +6,7 @@ from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
 
 from contract.files import whole_file
 from loadtest.bench.climb import Step
@@ -23,7 +24,7 @@ _STYLE: Any = {
 
 
 def draw(climbs: Mapping[str, Sequence[Step]], size: int, title: str) -> Figure:
-    """Both axes logarithmic; offered load in items a second; a cross where requests failed."""
+    """Latency is logarithmic, the offered load in items a second; a cross where requests failed."""
     with rc_context(_STYLE):
         figure = Figure(figsize=(8, 5))
         axes = figure.subplots()
@@ -33,8 +34,11 @@ def draw(climbs: Mapping[str, Sequence[Step]], size: int, title: str) -> Figure:
             axes.plot(offered, [step.p99 for step in steps], "o-", color=colour, lw=1.8, ms=3.5, label=name)
             failing = [step for step in steps if step.failures]
             axes.plot([one.offered * size for one in failing], [one.p99 for one in failing], "x", color=colour, ms=9)
-        axes.set(xscale="log", yscale="log", title=title, ylabel="latency, ms (p99; thin: p50)")
+        axes.set(yscale="log", title=title, ylabel="latency, ms (p99; thin: p50)")
+        axes.set_xlim(left=0)
         axes.set_xlabel("offered load, items/s")
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+        axes.yaxis.set_major_formatter("{x:g}")
         axes.grid(alpha=0.25, which="both", lw=0.5)
         axes.legend(frameon=False)
     return figure
