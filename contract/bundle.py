@@ -1,6 +1,9 @@
 """The model bundle on disk: an immutable folder `bundles/<model>/<version>/`, written whole, verified by digest.
 
-model.onnx          graph: the five inputs of INPUTS, one output [N] a task
+model.onnx          the whole graph: the five inputs of INPUTS, one output [N] a task; for any ONNX runtime
+request.onnx        the same function in three: request_ids, request_dense → request_columns [R, …]
+item.onnx           item_ids, item_dense, the stored item fields alone → item_columns [M, …]
+candidate.onnx      both columns, request_of_item [N], item_rows [N], cross_ids and cross_dense [N, …] → the tasks
 schema.json         the schema it was trained on
 dictionaries/       value → id, one file a field, so that raw values in a request can be encoded
 golden.npz          inputs and the scores that PyTorch gave for them; `difference` and TOLERANCE say what agrees
@@ -24,6 +27,7 @@ from contract.errors import BundleError, first_error
 from contract.files import sha256, whole_folder, write_text
 from contract.schema import Schema, Strict, read_schema
 
+GRAPHS = ("request", "item", "candidate")  # of the split; one is absent where nothing depends on its side
 INPUTS = ("request_ids", "request_dense", "item_ids", "item_dense", "request_of_item")
 TOLERANCE = 1e-5  # fp32: largest `difference`
 
@@ -33,7 +37,7 @@ Arrays = dict[str, NDArray[Any]]
 class Manifest(Strict):
     """What a bundle is. `tasks` are in output order; `files` maps each file to its sha256."""
 
-    format_version: Literal[1] = 1
+    format_version: Literal[2] = 2
     model: str
     version: str
     tasks: tuple[str, ...]
@@ -47,6 +51,7 @@ class Manifest(Strict):
     metrics: dict[str, dict[str, float | None]]  # validation, by task
     recipe: dict[str, object]
     parity: float  # largest `difference` between PyTorch and ONNX Runtime that export saw
+    macs: dict[str, int]  # by graph: multiply-accumulates of a row
     created: str
     files: dict[str, str] = Attribute(default_factory=dict)
 
@@ -63,6 +68,11 @@ class Bundle:
     def model_path(self) -> Path:
         """The ONNX graph."""
         return self.path / "model.onnx"
+
+    @property
+    def graphs(self) -> dict[str, Path]:
+        """The graphs of the split, by name."""
+        return {name: path for name in GRAPHS if (path := self.path / f"{name}.onnx").name in self.manifest.files}
 
     @cached_property
     def dictionaries(self) -> dict[str, Dictionary]:

@@ -3,23 +3,23 @@
 import logging
 import subprocess
 import tempfile
-import warnings
 from datetime import UTC, datetime
 from pathlib import Path
 from shutil import copy, copytree
 
 import onnx
-import torch
 from rich.console import Console
 
 from contract.bundle import INPUTS, Arrays, Manifest, new_bundle, write_golden
 from contract.files import sha256
 from contract.schema import Schema
-from export.parity import draw_inputs, torch_scores, verify
+from export.draws import draw_inputs
+from export.graph import OPSET, macs, trace
+from export.parity import torch_scores, verify, verify_split
+from export.split import split_graphs
 from training.checkpoint import Checkpoint, load_checkpoint
 from training.models.ranker import Ranker
 
-OPSET = 20
 GOLDEN_REQUESTS, GOLDEN_ITEMS = 4, 64
 
 
@@ -29,12 +29,14 @@ def export_model(run: Path, out: Path) -> Path:
     logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)  # asks for torchvision
     checkpoint = load_checkpoint(run)
     with tempfile.TemporaryDirectory() as scratch, console.status(f"export {checkpoint.config.model}"):
-        graph = Path(scratch) / "model.onnx"
-        export_graph(checkpoint.model, checkpoint.schema, graph)
-        parity = verify(checkpoint.model, checkpoint.schema, graph)
-        manifest = _manifest(checkpoint, graph, parity)
+        model, schema, graph = checkpoint.model, checkpoint.schema, Path(scratch) / "model.onnx"
+        export_graph(model, schema, graph)
+        halves = export_split(model, schema, Path(scratch))
+        parity = max(verify(model, schema, graph), verify_split(model, schema, halves))
+        manifest = _manifest(checkpoint, {"model": graph, **halves}, parity)
         with new_bundle(out, manifest) as folder:
-            copy(graph, folder / "model.onnx")
+            for path in (graph, *halves.values()):
+                copy(path, folder)
             copy(run / "schema.json", folder / "schema.json")
             copytree(run / "dictionaries", folder / "dictionaries")
             golden = golden_inputs(checkpoint)
@@ -45,36 +47,19 @@ def export_model(run: Path, out: Path) -> Path:
 
 
 def export_graph(model: Ranker, schema: Schema, path: Path) -> None:
-    """Write the ONNX graph with free numbers of requests R and items N."""
-    model.eval()
-    requests, items = torch.export.Dim("R", max=2**20), torch.export.Dim("N", max=2**20)
-    rows = {"request_ids": requests, "request_dense": requests}
-    # 0 and 1 are special to the tracer, so the example has neither
+    """Write the whole graph with free numbers of requests R and items N."""
+    rows = {name: "R" if name.startswith("request_") and name != "request_of_item" else "N" for name in INPUTS}
     example = draw_inputs(schema, requests=3, items=7, seed=0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter's remarks on how it names axes; `verify` is the check
-        program = torch.onnx.export(
-            model,
-            tuple(torch.from_numpy(example[name]) for name in INPUTS),
-            input_names=list(INPUTS),
-            output_names=[task.name for task in schema.tasks],
-            dynamic_shapes=tuple({0: rows.get(name, items)} for name in INPUTS),
-            opset_version=OPSET,
-            dynamo=True,
-            verbose=False,
-        )
-    assert program is not None  # it is None only for dynamo=False
-    onnx.save(_without_traces(program.model_proto), path)
+    onnx.save(trace(model.eval(), example, rows, [task.name for task in schema.tasks]), path)
 
 
-def _without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Drop the exporter's stack traces: a third of a small file, and paths of the machine that exported."""
-    graph = model.graph
-    graph.ClearField("value_info")
-    for part in (*graph.node, *graph.initializer, *graph.input, *graph.output, graph, model):
-        part.ClearField("metadata_props")
-        part.ClearField("doc_string")
-    return model
+def export_split(model: Ranker, schema: Schema, folder: Path) -> dict[str, Path]:
+    """Write the graphs of the split; where each of them is."""
+    paths = {}
+    for name, graph in split_graphs(model, schema).items():
+        paths[name] = folder / f"{name}.onnx"
+        onnx.save(graph, paths[name])
+    return paths
 
 
 def golden_inputs(checkpoint: Checkpoint) -> Arrays:
@@ -86,12 +71,12 @@ def golden_inputs(checkpoint: Checkpoint) -> Arrays:
     return inputs
 
 
-def _manifest(checkpoint: Checkpoint, graph: Path, parity: float) -> Manifest:
+def _manifest(checkpoint: Checkpoint, graphs: dict[str, Path], parity: float) -> Manifest:
     config, schema = checkpoint.config, checkpoint.schema
     now = datetime.now(UTC)
     return Manifest(
         model=config.model,
-        version=f"{now:%Y%m%dT%H%M%S}-{sha256(graph)[:8]}",
+        version=f"{now:%Y%m%dT%H%M%S}-{sha256(graphs['model'])[:8]}",
         tasks=tuple(task.name for task in schema.tasks),
         fingerprint=schema.fingerprint(),
         dictionary_sizes={field.name: field.size for field in schema.fields if field.needs_dictionary},
@@ -102,6 +87,7 @@ def _manifest(checkpoint: Checkpoint, graph: Path, parity: float) -> Manifest:
         metrics={task: dict(of_task) for task, of_task in checkpoint.metrics["validation"].items()},
         recipe=config.recipe,
         parity=parity,
+        macs={name: macs(onnx.load(graph)) for name, graph in graphs.items()},
         created=now.isoformat(timespec="seconds"),
     )
 

@@ -1,8 +1,8 @@
-"""One ONNX graph → three, cut where request and item meet: what depends on the request alone, on the item alone, the rest.
+"""One ONNX graph → three: what depends on the request alone, on the item alone, and the rest, where the two meet.
 
-Request and item rows reach candidates through `Gather` by `request_of_item` and `item_rows`. What those read is the cut:
-flattened, side by side, it is the one output of the smaller graph, `request_columns` or `item_columns`, and an input of
-the candidates' graph, which gathers it in one go.
+Rows of requests and items reach candidates through `Gather` by `request_of_item` and `item_rows`. What those read is
+the cut: flattened, side by side, it is the one output of a side's graph, `request_columns` or `item_columns`, and an
+input of the candidates' graph, which gathers it in one go.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -78,12 +78,17 @@ class Partition:
         readers: dict[str, list[str]] = {}
         for node in self.model.graph.node:
             for name in node.input:
-                if self._depends.get(name) == {side.name} and self._depends[node.output[0]] != {side.name}:
+                if self._of(name) == side.name and self._of(node.output[0]) != side.name:
                     if node.op_type != "Gather" or self._source(node.input[1]) != side.row_of or _axis(node) != 0:
                         raise BundleError(f"cannot split the graph: {node.op_type} reads {side.name} rows ungathered")
                     readers.setdefault(name, []).append(node.output[0])
         for name, outputs in readers.items():
             yield Cut(name, self._types[name].elem_type, self._shape(name), tuple(outputs))
+
+    def _of(self, name: str) -> str:
+        """What a tensor depends on: a side, `candidate`, or nothing."""
+        depends = self._depends.get(name, frozenset())
+        return "candidate" if len(depends) > 1 else next(iter(depends), "")
 
     def _source(self, name: str) -> str:
         """The tensor that this one is, but for its type."""
@@ -98,7 +103,7 @@ class Partition:
         return tuple(size.dim_value for size in sizes)
 
     def _side(self, side: Side, cuts: list[Cut]) -> onnx.ModelProto:
-        nodes = [node for node in self.model.graph.node if self._depends[node.output[0]] <= {side.name}]
+        nodes = [node for node in self.model.graph.node if self._of(node.output[0]) in (side.name, "")]
         flat = [f"flat:{cut.tensor}" for cut in cuts]
         for cut, name in zip(cuts, flat, strict=True):
             nodes.append(helper.make_node("Reshape", [cut.tensor, "rows"], [f"{name}:typed"]))
@@ -123,11 +128,11 @@ class Partition:
                 for reader in cut.readers:
                     nodes.append(helper.make_node("Reshape", [piece, f"{piece}:shape"], [f"{reader}:float"]))
                     nodes.append(helper.make_node("Cast", [f"{reader}:float"], [reader], to=cut.kind))
-        sides = [{side.name} for side in SIDES]
+        sides = {side.name for side in SIDES}
         nodes += [
             node
             for node in self.model.graph.node
-            if node.output[0] not in gathers and self._depends[node.output[0]] not in sides
+            if node.output[0] not in gathers and self._of(node.output[0]) not in sides
         ]
         return self._built("candidate", nodes, inputs, list(self.model.graph.output), constants)
 

@@ -40,6 +40,7 @@ class Settings(BaseSettings):
     item_cache_rows: int = Field(default=200_000, ge=0, le=1 << 24)  # kept in process, a schema; 0: none
     item_cache_mb: int = Field(default=256, ge=1)  # bounds them too
     item_cache_seconds: float = Field(default=60, gt=0)  # a row is read again at least so often
+    item_table_mb: int = Field(default=256, ge=0)  # of columns of hot items, a model; 0: none are kept
     redis_prefix: str = Field(default="twinscore", min_length=1)
 
     @property

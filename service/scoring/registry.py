@@ -12,7 +12,7 @@ from contract.errors import BundleError
 from contract.schema import Schema
 from service.metrics import Metrics
 from service.scoring.batching import Batcher
-from service.scoring.engine import Engine
+from service.scoring.engine import CpuEngine, Engine
 from service.scoring.features import Encoder
 from service.scoring.inputs import Inputs, from_arrays, one_request
 from service.settings import Settings
@@ -77,11 +77,16 @@ def load_model(path: Path, settings: Settings) -> Model:
         raise BundleError(
             f"{path}: manifest.json says {bundle.manifest.model}/{bundle.manifest.version}; restore the folder's name"
         )
-    engine = Engine(bundle.model_path, bundle.manifest.tasks, settings.device, settings.engine_threads)
+    engine = open_engine(bundle, settings)
     check_golden(bundle, engine)
     for candidates in sorted({1, 100, settings.max_items}):
         engine.run(zeros(bundle.schema, candidates))
     return Model(bundle, engine, Encoder(bundle))
+
+
+def open_engine(bundle: Bundle, settings: Settings) -> Engine:
+    """The engine of the device that is set."""
+    return CpuEngine(bundle, settings.engine_threads, settings.item_table_mb)
 
 
 def check_golden(bundle: Bundle, engine: Engine) -> None:

@@ -11,8 +11,9 @@ from onnx import numpy_helper
 from contract.bundle import TOLERANCE, difference
 from contract.errors import BundleError
 from contract.schema import Task
+from export.draws import draw_inputs
 from export.model import export_graph
-from export.parity import cpu_session, draw_inputs, onnx_scores, torch_scores, verify
+from export.parity import cpu_session, onnx_scores, torch_scores, verify
 from tests.training import tiny
 from training.models import MODELS, Ranker, build_model
 

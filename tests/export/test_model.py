@@ -12,8 +12,9 @@ from onnx import numpy_helper
 from contract.bundle import TOLERANCE, read_bundle
 from contract.errors import BundleError
 from contract.schema import Field, Schema, Side, Task
+from export.draws import draw_inputs
 from export.model import export_graph, export_model
-from export.parity import cpu_session, draw_inputs, onnx_scores, verify
+from export.parity import cpu_session, onnx_scores, verify
 from tests.training import tiny
 from training.checkpoint import describe, save_checkpoint
 from training.config import read_recipe

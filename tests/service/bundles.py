@@ -1,6 +1,6 @@
 """Tiny real bundles: a schema with every side and kind, and a graph in which every input moves every score."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from contract.bundle import INPUTS, Arrays, Manifest, new_bundle, write_golden
 from contract.dictionary import Dictionary
 from contract.encoding import encode_field
 from contract.schema import Field, Schema, Side, Task, dense_columns, slot_columns
+from export.partition import partition
 
 TABLE = 64  # rows of the one embedding table; ids at or above map to 0
 AMOUNT = 1000.0
@@ -73,8 +74,15 @@ class Graph:
 
         return {task.name: score(task) for task in self.schema.tasks}
 
-    def write(self, path: Path, owner_type: int = TensorProto.INT32) -> None:
-        """Write the ONNX file."""
+    def write(self, folder: Path) -> None:
+        """Write the whole graph, and the three of the split."""
+        onnx.save(self._model({"request": "request_of_item", "item": None}), folder / "model.onnx")
+        split = self._model({"request": "request_of_item", "item": "item_rows", "cross": None})
+        for name, graph in partition(split).items():
+            onnx.save(graph, folder / f"{name}.onnx")
+
+    def _model(self, row_of: Mapping[str, str | None]) -> onnx.ModelProto:
+        """A graph that adds up these sides; `row_of` names what gathers a side's rows to candidates."""
         nodes: list[Any] = []
         constants: dict[str, NDArray[Any]] = {
             "zero": np.array(0, np.int32),
@@ -83,30 +91,48 @@ class Graph:
             "amount": np.array(AMOUNT, np.float32),
         }
         for task, kind_of_task in ((task.name, task.kind) for task in self.schema.tasks):
-            link, inputs = ("Mul", ["amount"]) if kind_of_task == "continuous" else ("Sigmoid", [])
+            link, more = ("Mul", ["amount"]) if kind_of_task == "continuous" else ("Sigmoid", [])
             constants[f"{task}_table"] = self.tables[task]
-            for side in ("request", "item"):
-                for kind in ("ids", "dense"):
-                    constants[f"{task}_{side}_{kind}_w"] = self.weights[task, f"{side}_{kind}"]
+            for side, rows in row_of.items():
+                constants |= self._weights(task, side, whole="cross" not in row_of)
                 nodes += self._side(task, side)
+                link_of_side, read = ("Gather", [f"{task}_{side}", rows]) if rows else ("Identity", [f"{task}_{side}"])
+                nodes.append(helper.make_node(link_of_side, read, [f"{task}_{side}_gathered"]))
             nodes += [
-                helper.make_node("Gather", [f"{task}_request", "request_of_item"], [f"{task}_gathered"], axis=0),
-                helper.make_node("Add", [f"{task}_gathered", f"{task}_item"], [f"{task}_logit"]),
-                helper.make_node(link, [f"{task}_logit", *inputs], [f"{task}_column"]),
+                helper.make_node("Sum", [f"{task}_{side}_gathered" for side in row_of], [f"{task}_logit"]),
+                helper.make_node(link, [f"{task}_logit", *more], [f"{task}_column"]),
                 helper.make_node("Squeeze", [f"{task}_column", "one"], [task]),
             ]
-        types = {"request_of_item": owner_type, "request_dense": TensorProto.FLOAT, "item_dense": TensorProto.FLOAT}
-        shapes = {name: [name[0], None] for name in INPUTS} | {"request_of_item": ["i"]}
         graph = helper.make_graph(
             nodes,
             "tiny",
-            [helper.make_tensor_value_info(n, types.get(n, TensorProto.INT32), shapes[n]) for n in INPUTS],
-            [helper.make_tensor_value_info(task.name, TensorProto.FLOAT, ["i"]) for task in self.schema.tasks],
+            list(self._inputs(row_of)),
+            [helper.make_tensor_value_info(task.name, TensorProto.FLOAT, ["n"]) for task in self.schema.tasks],
             [onnx.numpy_helper.from_array(value, name) for name, value in constants.items()],
         )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
         onnx.checker.check_model(model)
-        onnx.save(model, path)
+        return model
+
+    def _inputs(self, row_of: Mapping[str, str | None]) -> Iterator[onnx.ValueInfoProto]:
+        counts = {"request": _widths(self.schema.request_fields), "cross": _widths(self.schema.on(Side.CROSS))}
+        counts["item"] = _widths(self.schema.on(Side.ITEM) if "cross" in row_of else self.schema.item_fields)
+        for side, rows in row_of.items():
+            for kind, width in zip(("ids", "dense"), counts[side], strict=True):
+                of_kind = TensorProto.INT32 if kind == "ids" else TensorProto.FLOAT
+                yield helper.make_tensor_value_info(f"{side}_{kind}", of_kind, [side if rows else "n", width])
+        for name in filter(None, row_of.values()):
+            yield helper.make_tensor_value_info(name, TensorProto.INT32, ["n"])
+
+    def _weights(self, task: str, side: str, whole: bool) -> dict[str, NDArray[Any]]:
+        """Weights of a side; of the item without its cross fields, unless it is whole."""
+        stored = dict(zip(("ids", "dense"), _widths(self.schema.on(Side.ITEM)), strict=True))
+        found = {}
+        for kind in ("ids", "dense"):
+            weights = self.weights[task, f"{'request' if side == 'request' else 'item'}_{kind}"]
+            first, last = (stored[kind], None) if side == "cross" else (0, stored[kind])
+            found[f"{task}_{side}_{kind}_w"] = weights if whole or side == "request" else weights[first:last]
+        return found
 
     def _side(self, task: str, side: str) -> list[Any]:
         prefix = f"{task}_{side}"
@@ -118,6 +144,10 @@ class Graph:
             helper.make_node("MatMul", [f"{side}_dense", f"{prefix}_dense_w"], [f"{prefix}_from_dense"]),
             helper.make_node("Add", [f"{prefix}_from_ids", f"{prefix}_from_dense"], [prefix]),
         ]
+
+
+def _widths(fields: tuple[Field, ...]) -> tuple[int, int]:
+    return sum(field.slots for field in fields), len(dense_columns(fields))
 
 
 def draw_inputs(schema: Schema, requests: int, candidates: int, seed: int = 0) -> Arrays:
@@ -140,7 +170,6 @@ def write_tiny_bundle(
     *,
     version: str = "v1",
     schema: Schema = SCHEMA,
-    owner_type: int = TensorProto.INT32,
     golden_shift: float = 0.0,
 ) -> Graph:
     """Write `root/model/version`; `golden_shift` spoils the golden scores."""
@@ -149,10 +178,10 @@ def write_tiny_bundle(
     manifest = Manifest(
         model=model, version=version, tasks=tuple(task.name for task in schema.tasks), fingerprint=schema.fingerprint(),
         dictionary_sizes=sizes, opset=20, source_commit="unknown", dataset="tiny", rows=1,
-        metrics={"ctr": {"auc": 0.5}},        recipe={}, parity=0.0, created="2026-01-01T00:00:00+00:00", files={},
+        metrics={"ctr": {"auc": 0.5}}, recipe={}, parity=0.0, macs={}, created="2026-01-01T00:00:00+00:00", files={},
     )  # fmt: skip
     with new_bundle(root, manifest) as folder:
-        graph.write(folder / "model.onnx", owner_type)
+        graph.write(folder)
         schema.save(folder / "schema.json")
         for name, dictionary in dictionaries(schema).items():
             (folder / "dictionaries").mkdir(exist_ok=True)

@@ -12,8 +12,9 @@ from sklearn.linear_model import LogisticRegression
 
 from contract.bundle import INPUTS, TOLERANCE
 from contract.schema import Task
+from export.draws import draw_inputs
 from export.model import export_graph
-from export.parity import cpu_session, draw_inputs, onnx_scores, verify
+from export.parity import cpu_session, onnx_scores, verify
 from tests.training import tiny
 from training.batches import Batch
 from training.calibration import FEWEST, calibrate, isotonic, platt

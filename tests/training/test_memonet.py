@@ -70,9 +70,9 @@ def test_each_book_holds_the_code_words_of_both_hashes_end_to_end() -> None:
 def shrunk(shrink: nn.Module, embeddings: Floats, memory: Floats) -> Floats:
     """V_i = sum over the pairs of field i of R_ij v_ij."""
     attention, entry = shrink.attention, shrink.entry
-    assert isinstance(attention, nn.Sequential)
+    assert isinstance(attention, nn.Linear)
     assert isinstance(entry, nn.Linear)
-    weights = linear(attention[1], np.maximum(linear(entry, embeddings), 0))  # [N, pairs]
+    weights = linear(attention, np.maximum(linear(entry, embeddings), 0))  # [N, pairs]
     fields = np.zeros((len(memory), 3, memory.shape[2]), np.float32)
     for pair, (i, j) in enumerate(combinations(range(3), 2)):
         for field in (i, j):

@@ -24,9 +24,9 @@ class Experts(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.after(self.first(x))
 
-    def after(self, product: Tensor) -> Tensor:
-        """All that follows the first product `first(x)` [N, count * layers[0]]."""
-        hidden = self.activation(product).unflatten(1, (self.count, -1))  # [N, count, width]
+    def after(self, product: Tensor, count: int | None = None) -> Tensor:
+        """All that follows the first product `first(x)` [N, count * layers[0]]; `count`: of more experts than these."""
+        hidden = self.activation(product).unflatten(1, (count or self.count, -1))  # [N, count, width]
         for layer in self.deeper:
             hidden = self.activation(layer(hidden))
         result: Tensor = hidden
@@ -71,4 +71,4 @@ class OutputGate(nn.Module):
 
 def mix(scores: Tensor, outputs: Tensor) -> Tensor:
     """Outputs [N, choices, width] weighted by softmax(scores [N, choices]) over the choices: [N, width]."""
-    return (scores.softmax(dim=1).unsqueeze(2) * outputs).sum(1)
+    return torch.bmm(scores.softmax(dim=1).unsqueeze(1), outputs).squeeze(1)

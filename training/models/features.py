@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding, embedding_bag, linear
 
-from training.models.parts import Parts, whole
+from training.models.parts import Parts, stacked, whole
 
 
 class Features(Protocol):
@@ -32,6 +32,10 @@ class Features(Protocol):
         """[layer(x) for layer in layers]."""
         ...
 
+    def product(self, layers: Sequence[nn.Linear]) -> Tensor:
+        """The same side by side, [N, H]."""
+        ...
+
     def split(self, count: int) -> "Sequence[Features]":
         """The same fields, each vector cut into `count` slices of equal width."""
         ...
@@ -45,6 +49,9 @@ class PartedFeatures:
 
     def linear(self, layers: Sequence[nn.Linear]) -> list[Tensor]:
         return self.vectors.linear(layers)
+
+    def product(self, layers: Sequence[nn.Linear]) -> Tensor:
+        return self.vectors.product(layers)
 
     def split(self, count: int) -> "list[PartedFeatures]":
         def slice_(n: int) -> Parts:
@@ -89,14 +96,16 @@ class BaggedFeatures:
         return whole(self._vectors(range(self.fields)))
 
     def linear(self, layers: Sequence[nn.Linear]) -> list[Tensor]:
-        weight = torch.cat([layer.weight for layer in layers])  # [H, D]
+        return list(torch.split(self.product(layers), [layer.out_features for layer in layers], dim=1))
+
+    def product(self, layers: Sequence[nn.Linear]) -> Tensor:
+        weight, bias = stacked(layers)
         factored = {block.field for block in self.blocks}
         rest = [field for field in range(self.fields) if field not in factored]
         columns = weight.view(len(weight), self.fields, -1)[:, rest].flatten(1)
         terms = [linear(self._vectors(rest).flatten(1), columns)] if rest else []
         terms += [self._factored(weight)] if factored else []
-        parts = torch.split(sum(terms[1:], terms[0]), [layer.out_features for layer in layers], dim=1)
-        return [part if _unbiased(layer) else part + layer.bias for part, layer in zip(parts, layers, strict=True)]
+        return sum(terms[1:], terms[0]) + bias
 
     def split(self, count: int) -> "list[BaggedFeatures]":
         tables = self.table.chunk(count, dim=1)  # at once: the gradient of the table is put together once
@@ -194,7 +203,3 @@ def _parts(blocks: Sequence[Block], products: Tensor) -> list[tuple[Block, Tenso
 
 def _columns(block: Block, width: int) -> slice:
     return slice(block.field * width, (block.field + 1) * width)
-
-
-def _unbiased(layer: nn.Linear) -> bool:
-    return "bias" not in dict(layer.named_parameters())

@@ -5,6 +5,7 @@ from itertools import combinations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import embedding, linear
 
 from training.models.features import gather
 from training.models.interactions import Interaction
@@ -74,12 +75,21 @@ class CodeBooks(nn.Module):
 
     def forward(self, ids: Parts) -> list[Parts]:
         addresses = self.hash(ids)
-        words = [gather(self.table.weight, part.values, self.table.sparse) for part in addresses.parts]
-        each = [torch.split(rows, self.width, dim=3) for rows in words]  # [rows, pairs, hashes, width] a book
+        table = self.table.weight
+        if not self.training:  # each book by itself: no words to cut apart
+            return [self._words(addresses, book) for book in torch.split(table, self.width, dim=1)]
+        words = addresses.each(
+            lambda rows, _: gather(table, rows, self.table.sparse)
+        )  # [N, pairs, hashes, books * width]
+        each = [torch.split(part.values, self.width, dim=3) for part in words.parts]
         return [
-            Parts(part._replace(values=of[book].flatten(2)) for part, of in zip(addresses.parts, each, strict=True))
+            Parts(part._replace(values=of[book].flatten(2)) for part, of in zip(words.parts, each, strict=True))
             for book in range(self.books)
         ]
+
+    @staticmethod
+    def _words(addresses: Parts, book: Tensor) -> Parts:
+        return addresses.each(lambda rows, _: embedding(rows, book).flatten(2))
 
 
 class MemoNet(Interaction):
@@ -109,7 +119,7 @@ class MemoNet(Interaction):
         """`words` [N, pairs, hashes * code_width] come from the code book."""
         memory = words.each(lambda of_pair, _: self.restore(of_pair))  # [N, pairs, code_width]
         if self.shrink is not None:
-            memory = whole(self.shrink(vectors, memory.joined))
+            memory = whole(self.shrink(vectors, *memory.gathered))
         (from_x,) = products or self.products(vectors)
         (from_memory,) = memory.linear([self.memory_head])
         return from_x + from_memory
@@ -126,10 +136,11 @@ class _Shrink(nn.Module):
         self.chosen = tuple(chosen)
         inputs = len(chosen) * embedding
         self.entry = nn.Linear(inputs, len(pairs))
-        self.attention = nn.Sequential(nn.ReLU(), nn.Linear(len(pairs), len(pairs)))
+        self.attention = nn.Linear(len(pairs), len(pairs))
 
-    def forward(self, vectors: Parts, memory: Tensor) -> Tensor:
+    def forward(self, vectors: Parts, memory: Tensor, pairs: Sequence[int]) -> Tensor:
+        """`pairs` says in which order memory holds them."""
         (hidden,) = vectors.only(self.chosen).linear([self.entry])
-        weights = self.attention(hidden)  # [N, pairs]
-        fields: Tensor = self.member @ (weights.unsqueeze(2) * memory)
-        return fields
+        order = list(pairs)
+        weights = linear(hidden.relu(), self.attention.weight[order], self.attention.bias[order])  # [N, pairs]
+        return self.member[:, order] @ (weights.unsqueeze(2) * memory)

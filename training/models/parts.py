@@ -55,27 +55,35 @@ class Parts:
         if self._whole:
             x = self.parts[0].values.flatten(1)
             return [layer(x) for layer in layers]
-        weight = torch.cat([layer.weight for layer in layers])  # [H, D]
-        biases = [layer.bias if _biased(layer) else weight.new_zeros(layer.out_features) for layer in layers]
-        bias: Tensor | None = torch.cat(biases)
+        return list(torch.split(self.product(layers), [layer.out_features for layer in layers], dim=1))
+
+    def product(self, layers: Sequence[nn.Linear]) -> Tensor:
+        """The same side by side, [N, H]."""
+        weight, bias = stacked(layers)
+        if self._whole:
+            return linear(self.parts[0].values.flatten(1), weight, bias)
         total: Tensor | None = None
         for part in self.parts:
             columns = weight.view(len(weight), self.count, -1)[:, list(part.places)].flatten(1)
-            product = part.gathered(linear(part.values.flatten(1), columns, bias))
-            total, bias = product if total is None else total + product, None
+            product = linear(part.values.flatten(1), columns, bias if total is None else None)
+            total = part.gathered(product) if total is None else total + part.gathered(product)
         assert total is not None  # a model reads some field
-        return list(torch.split(total, [layer.out_features for layer in layers], dim=1))
+        return total
 
     @cached_property
     def joined(self) -> Tensor:
         """[N, places, …]."""
-        if self._whole:
-            return self.parts[0].values
-        values = torch.cat([part.gathered(part.values) for part in self.parts], dim=1)
-        places = [place for part in self.parts for place in part.places]
+        values, places = self.gathered
         order = sorted(range(self.count), key=places.__getitem__)
         in_order = order == list(range(self.count))
         return values if in_order else values.index_select(1, torch.tensor(order, device=values.device))
+
+    @cached_property
+    def gathered(self) -> tuple[Tensor, list[int]]:
+        """[N, places, …] part by part, and the places in that order: cheaper, where weights can follow the order."""
+        places = [place for part in self.parts for place in part.places]
+        values = [part.gathered(part.values) for part in self.parts]
+        return values[0] if len(values) == 1 else torch.cat(values, dim=1), places
 
     @property
     def _whole(self) -> bool:
@@ -88,5 +96,9 @@ def whole(values: Tensor) -> Parts:
     return Parts([Part(values, tuple(range(values.shape[1])))])
 
 
-def _biased(layer: nn.Linear) -> bool:
-    return "bias" in dict(layer.named_parameters())
+def stacked(layers: Sequence[nn.Linear]) -> tuple[Tensor, Tensor]:
+    """Weights [H, D] and biases [H] of layers that read the same input; 0 where a layer has none."""
+    weight = torch.cat([layer.weight for layer in layers])
+    biased = ["bias" in dict(layer.named_parameters()) for layer in layers]
+    pairs = zip(layers, biased, strict=True)
+    return weight, torch.cat([layer.bias if has else weight.new_zeros(layer.out_features) for layer, has in pairs])

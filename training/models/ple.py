@@ -8,13 +8,16 @@ experts of its level; the last level has none, since nothing would read it.
 Departures: none known. Experts are single relu layers by default, as in the paper's industrial setting.
 """
 
+import torch
 from pydantic import Field as Attribute
 from torch import Tensor, cat, nn
 
 from contract.schema import Schema
-from training.models.experts import Experts, Gate, mix
+from training.models.experts import Experts, Gate
 from training.models.features import Features
 from training.models.ranker import ModelSettings, Ranker, Width
+
+NEVER = -1e30  # a score that softmax turns into 0
 
 
 class PLESettings(ModelSettings):
@@ -38,6 +41,11 @@ class Level(nn.Module):
         )
         self.gates = nn.ModuleList(Gate(inputs, own + shared) for _ in range(tasks))
         self.shared_gate = None if last else Gate(inputs, sum(counts))
+        seen, unseen = _sight(tasks, own, shared, last)
+        self.register_buffer("seen", seen, persistent=False)
+        self.register_buffer("unseen", unseen, persistent=False)
+        self.seen: Tensor
+        self.unseen: Tensor
 
     @property
     def each_expert(self) -> list[Experts]:
@@ -52,20 +60,31 @@ class Level(nn.Module):
     def forward(self, inputs: Features | list[Tensor]) -> list[Tensor]:
         """Features, or [N, inputs] a group → [N, width] a task, and one of the shared group but for the last level."""
         products, scores = self._products(inputs)
-        groups = [experts.after(product) for experts, product in zip(self.each_expert, products, strict=True)]
-        *own, shared = groups  # [N, count, width] each
-        fused = [mix(score, cat([outputs, shared], dim=1)) for score, outputs in zip(scores, own, strict=False)]
-        return fused if self.shared_gate is None else [*fused, mix(scores[-1], cat(groups, dim=1))]
+        outputs = self._outputs(products)  # [N, all experts, width]
+        # every gate over every expert, in one product: those that a gate does not see weigh exactly 0
+        shown = scores.index_select(1, self.seen) + self.unseen  # [N, gates * all experts]
+        total = outputs.shape[1]
+        shares = shown.view(-1, len(self.seen) // total, total).softmax(dim=2)
+        return list(torch.bmm(shares, outputs).unbind(1))
 
-    def _products(self, inputs: Features | list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """First products of each group's experts, and scores of each gate: one product where all read one x."""
+    def _outputs(self, products: Tensor) -> Tensor:
+        """All that follows the first products [N, all experts * first width]."""
+        first, *_ = groups = self.each_expert
+        if not first.deeper:
+            return first.after(products, sum(group.count for group in groups))
+        each = torch.split(products, [group.first.out_features for group in groups], dim=1)
+        return torch.cat([group.after(product) for group, product in zip(groups, each, strict=True)], dim=1)
+
+    def _products(self, inputs: Features | list[Tensor]) -> tuple[Tensor, Tensor]:
+        """First products of all experts, group by group, and scores of all gates."""
         experts, scores = [group.first for group in self.each_expert], [gate.scores for gate in self.each_gate]
         if not isinstance(inputs, list):
-            found = inputs.linear([*experts, *scores])
-            return found[: len(experts)], found[len(experts) :]
+            widths = [sum(layer.out_features for layer in layers) for layers in (experts, scores)]
+            found, gates = torch.split(inputs.product([*experts, *scores]), widths, dim=1)
+            return found, gates
         return (
-            [layer(x) for layer, x in zip(experts, inputs, strict=True)],
-            [layer(x) for layer, x in zip(scores, inputs, strict=False)],
+            torch.cat([layer(x) for layer, x in zip(experts, inputs, strict=True)], dim=1),
+            torch.cat([layer(x) for layer, x in zip(scores, inputs, strict=False)], dim=1),
         )
 
 
@@ -87,3 +106,19 @@ class PLE(Ranker):
             fused = level(fused)
         assert isinstance(fused, list)  # there is at least one level
         return cat([tower(x) for tower, x in zip(self.towers, fused, strict=True)], dim=1)
+
+
+def _sight(tasks: int, own: int, shared: int, last: bool) -> tuple[Tensor, Tensor]:
+    """For each gate and expert the column of its score among all gates' scores, and what is added: 0, or NEVER."""
+    total = tasks * own + shared
+    columns = torch.zeros(tasks, total, dtype=torch.int64)
+    added = torch.full((tasks, total), NEVER)
+    for task in range(tasks):
+        visible = [*range(task * own, (task + 1) * own), *range(tasks * own, total)]
+        columns[task, visible] = torch.arange(len(visible)) + task * len(visible)
+        added[task, visible] = 0.0
+    if not last:
+        first = tasks * (own + shared)
+        columns = torch.cat([columns, torch.arange(first, first + total).unsqueeze(0)])
+        added = torch.cat([added, torch.zeros(1, total)])
+    return columns.flatten(), added.flatten()

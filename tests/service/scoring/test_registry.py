@@ -1,21 +1,21 @@
 """Bundles that are loaded, and bundles that are refused."""
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto
 
 from contract.bundle import INPUTS, read_bundle
 from contract.errors import BundleError, ConfigError
 from contract.schema import Schema, Side
-from service.scoring.engine import Engine, check_device
+from service.scoring.engine import CpuEngine, check_device
 from service.scoring.inputs import from_arrays
 from service.scoring.registry import find, load_model, load_models
 from service.settings import Settings
-from tests.service.bundles import FIELDS, SCHEMA, TASKS, draw_inputs, write_tiny_bundle
+from tests.service.bundles import FIELDS, TASKS, draw_inputs, write_tiny_bundle
 
 
 def settings(root: Path) -> Settings:
@@ -61,15 +61,6 @@ def test_a_golden_case_that_differs_is_refused_by_task_and_case(tmp_path: Path, 
         load_model(tmp_path / "dtn" / "v1", settings(tmp_path))
 
 
-@pytest.mark.parametrize("owner_type", [TensorProto.INT32, TensorProto.INT64])
-def test_the_engine_takes_the_graphs_own_integer_type(tmp_path: Path, owner_type: int) -> None:
-    graph = write_tiny_bundle(tmp_path, "dtn", 1, owner_type=owner_type)
-    model = load_model(tmp_path / "dtn" / "v1", settings(tmp_path))
-    inputs = draw_inputs(SCHEMA, 4, 50, seed=9)
-    for task, scores in model.engine.run(from_arrays(inputs)).items():
-        np.testing.assert_allclose(scores, graph.scores(inputs)[task], atol=1e-6)
-
-
 @pytest.mark.parametrize("sides", [(Side.USER, Side.ITEM), (Side.CONTEXT,), (Side.CROSS, Side.USER), (Side.ITEM,)])
 def test_sides_without_fields_are_passed_as_empty_matrices(tmp_path: Path, sides: tuple[Side, ...]) -> None:
     fields = tuple(field for field in FIELDS if field.side in sides and field.slots)
@@ -86,17 +77,21 @@ def test_sides_without_fields_are_passed_as_empty_matrices(tmp_path: Path, sides
 
 def test_a_graph_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     write_tiny_bundle(tmp_path, "dtn", 1)
-    path = read_bundle(tmp_path / "dtn" / "v1").model_path
+    bundle = read_bundle(tmp_path / "dtn" / "v1")
     with pytest.raises(BundleError, match="do not fit the manifest: income"):
-        Engine(path, ("ctr", "income"))
-    (tmp_path / "broken.onnx").write_bytes(b"no graph")
-    with pytest.raises(BundleError, match="cannot load it on cpu"):
-        Engine(tmp_path / "broken.onnx", ("ctr",))
-    graph = onnx.load(path)
+        CpuEngine(replace(bundle, manifest=bundle.manifest.model_copy(update={"tasks": ("ctr", "income")})), 1, 1)
+    graph = onnx.load(bundle.graphs["candidate"])
     graph.graph.input[0].name = "other"
-    onnx.save(graph, tmp_path / "other.onnx")
-    with pytest.raises(BundleError):
-        Engine(tmp_path / "other.onnx", ("ctr",))
+    graph.graph.node.append(onnx.helper.make_node("Identity", ["other"], ["unused"]))
+    for node in graph.graph.node:
+        for n, name in enumerate(node.input):
+            node.input[n] = "other" if name == "cross_ids" else name
+    onnx.save(graph, bundle.graphs["candidate"])
+    with pytest.raises(BundleError, match="do not fit the manifest: other"):
+        CpuEngine(bundle, 1, 1)
+    bundle.graphs["candidate"].write_bytes(b"no graph")
+    with pytest.raises(BundleError, match="cannot load it on cpu"):
+        CpuEngine(bundle, 1, 1)
 
 
 def test_an_absent_device_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,122 @@
+"""Columns of hot items, computed once an item and model: a bounded table that candidates are gathered from.
+
+Nothing here needs to be told that a row has changed: a key names the content of an item's columns for ever, so a row
+that has changed comes with another key, and what the old one led to is evicted, since nobody asks for it any more.
+"""
+
+import threading
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.scoring.inputs import Inputs
+
+SLOT = (1 << 24) - 1  # the low bits of a key: a small number that no other living item has
+NONE = -1
+_EVICTED = 16  # one in so many rows goes at once, those that were used longest ago
+
+Columns = NDArray[np.float32]
+Compute = Callable[[NDArray[np.int64]], Columns]  # positions of candidates [M] → their columns [M, width]
+
+
+class ItemTable:
+    """`capacity` rows of `width` float32; several threads may `take` at once."""
+
+    def __init__(self, width: int, capacity: int) -> None:
+        self.columns = np.empty((capacity, width), np.float32)  # untouched pages take no memory
+        self._lock = threading.Lock()
+        self._row_of_slot = np.full(0, NONE, np.int32)
+        self._key_of_slot = np.full(0, NONE, np.int64)
+        self._slot_of_row = np.full(capacity, NONE, np.int64)
+        self._used = np.zeros(capacity, np.int64)  # number of the run that used the row last
+        self._free = list(range(capacity - 1, -1, -1))
+        self._runs = 0
+        self._running: set[int] = set()
+        self.hits = self.misses = 0
+
+    def take(self, inputs: Inputs, compute: Compute) -> tuple[Columns, NDArray[np.int32], int]:
+        """Columns and each candidate's row in them, computing what is not there; give the third back to `done`.
+
+        The columns are the table, or a matrix of these candidates alone where some must not or cannot be kept.
+        """
+        with self._lock:
+            run = self._begin()
+            rows = self._find(inputs.item_keys, run)
+        missing = np.flatnonzero(rows == NONE)
+        if not len(missing):
+            self.hits += len(rows)
+            return self.columns, rows, run
+        try:
+            new = compute(missing)
+        except BaseException:
+            self.done(run)
+            raise
+        with self._lock:
+            self.hits, self.misses = self.hits + len(rows) - len(missing), self.misses + len(missing)
+            if self._keep(inputs.item_keys[missing], new, run):
+                return self.columns, self._find(inputs.item_keys, run), run
+        columns = np.empty((len(rows), self.columns.shape[1]), np.float32)
+        found = np.flatnonzero(rows != NONE)
+        columns[found], columns[missing] = self.columns[rows[found]], new
+        return columns, np.arange(len(rows), dtype=np.int32), run
+
+    def done(self, run: int) -> None:
+        """The run that `take` began has read its rows."""
+        with self._lock:
+            self._running.discard(run)
+
+    def _begin(self) -> int:
+        self._runs += 1
+        self._running.add(self._runs)
+        return self._runs
+
+    def _find(self, keys: NDArray[np.int64], run: int) -> NDArray[np.int32]:
+        slots = keys & SLOT
+        self._reach(int(slots.max(initial=0)))
+        rows: NDArray[np.int32] = np.where(self._key_of_slot[slots] == keys, self._row_of_slot[slots], NONE)
+        self._used[rows[rows != NONE]] = run
+        return rows
+
+    def _reach(self, slot: int) -> None:
+        """Know slots up to this one."""
+        more = slot + 1 - len(self._key_of_slot)
+        if more > 0:
+            more = max(more, len(self._key_of_slot))  # doubling: seldom
+            self._key_of_slot = np.append(self._key_of_slot, np.full(more, NONE, np.int64))
+            self._row_of_slot = np.append(self._row_of_slot, np.full(more, NONE, np.int32))
+
+    def _keep(self, keys: NDArray[np.int64], columns: Columns, run: int) -> bool:
+        """Enter these columns; False, and nothing done, where one has no key or there is no room."""
+        if not keys.all():
+            return False
+        keys, first = np.unique(keys, return_index=True)
+        if len(keys) > len(self._free):
+            self._evict(len(keys))
+        if len(keys) > len(self._free):
+            return False
+        rows = np.array([self._free.pop() for _ in keys], np.int32)
+        slots = keys & SLOT
+        self._forget(self._row_of_slot[slots])  # an older content of the same slot, or another thread's of the same
+        self.columns[rows] = columns[first]
+        self._row_of_slot[slots], self._key_of_slot[slots] = rows, keys
+        self._slot_of_row[rows], self._used[rows] = slots, run
+        return True
+
+    def _forget(self, rows: NDArray[np.int32]) -> None:
+        """Rows that no key leads to any more; a run may still read them, so they are freed by `_evict`."""
+        self._slot_of_row[rows[rows != NONE]] = NONE
+
+    def _evict(self, wanted: int) -> None:
+        """Free the rows that were used longest ago, but none that a run reads."""
+        oldest = min(self._running, default=self._runs)
+        idle = np.flatnonzero(self._used < oldest)
+        taken = np.setdiff1d(idle, self._free, assume_unique=True)
+        count = min(max(wanted, len(self._used) // _EVICTED), len(taken))
+        if count:
+            victims = taken[np.argpartition(self._used[taken], count - 1)[:count]]
+            slots = self._slot_of_row[victims]
+            slots = slots[slots != NONE]
+            self._key_of_slot[slots] = self._row_of_slot[slots] = NONE
+            self._slot_of_row[victims] = NONE
+            self._free.extend(victims.tolist())
