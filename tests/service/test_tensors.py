@@ -162,6 +162,19 @@ def test_a_model_without_candidate_columns_counts_owners() -> None:
         read({"inputs": body["inputs"][:1]}, schema=schema)
 
 
+def test_a_model_without_request_columns_has_one_request() -> None:
+    schema = Schema(fields=(Field(name="brand", side=Side.ITEM, size=3),), tasks=(Task(name="ctr", label="click"),))
+    arrays = read(as_json({"item_ids": np.ones((3, 1), np.int32)}), schema=schema)
+    assert [arrays[name].shape for name in INPUTS] == [(1, 0), (1, 0), (3, 1), (3, 0), (3,)]
+
+
+def test_outputs_that_do_not_say_come_as_all_do() -> None:
+    outputs = [{"name": "ctcvr"}, {"name": "ctr", "parameters": {"binary_data": False}}]
+    asked = InferRequest.model_validate({"inputs": [], "outputs": outputs}).outputs
+    assert list(wanted_outputs(asked, ["ctr", "ctcvr"], True).items()) == [("ctcvr", True), ("ctr", False)]
+    assert list(wanted_outputs([], ["ctr", "ctcvr"], True).items()) == [("ctr", True), ("ctcvr", True)]
+
+
 CASES = st.builds(draw_inputs, st.just(SCHEMA), st.integers(1, 4), st.integers(1, 9), st.integers(0, 99))
 FORMS = st.lists(st.sampled_from(["INT32 bytes", "INT64 bytes", "flat", "nested"]), min_size=5, max_size=5)
 
