@@ -74,6 +74,7 @@ def test_nobody_waits_behind_one_who_gave_up(redis_address: str, redis: Redis) -
         await asyncio.sleep(0)
         async with asyncio.timeout(0.3):
             assert await line.send(command("ECHO", "after")) == b"after"  # on another connection
+        await asyncio.sleep(0.05)
         assert not behind.done()
         assert await behind == b"behind"  # not torn down with the first
         await asyncio.sleep(0.05)

@@ -31,7 +31,7 @@ LAYOUT = layout(SCHEMA, dictionaries(), Side.ITEM)
 
 def put(redis: Redis, item: str, price: float, generation: str = "g1", schema: Schema = SCHEMA) -> None:
     """Write one item row."""
-    shape = layout(schema, dictionaries(schema), Side.ITEM)
+    shape = LAYOUT if schema is SCHEMA else layout(schema, dictionaries(schema), Side.ITEM)
     row = shape.encode(*encode(schema, (Side.ITEM,), [{"category": "w", "price": price}]))[0]
     redis.set(redis_key("twinscore", schema.fingerprint(), generation, "i", item), row)
 
@@ -39,6 +39,12 @@ def put(redis: Redis, item: str, price: float, generation: str = "g1", schema: S
 def remove(redis: Redis, item: str) -> None:
     """Delete one item row."""
     redis.delete(redis_key("twinscore", SCHEMA.fingerprint(), "g1", "i", item))
+
+
+def trackers(redis: Redis) -> list[str]:
+    """Connections that are told of changes."""
+    clients: Any = redis.client_list()
+    return [client["id"] for client in clients if "t" in client["flags"]]
 
 
 class Reader:
@@ -169,6 +175,10 @@ def test_a_switch_drops_the_old_generation(redis_address: str, redis: Redis) -> 
             await asyncio.sleep(0.05)
             await sees(reading, "i3", 6)
             assert reading.misses() == misses
+            tracker = trackers(redis)
+            make_live(redis, "g1")
+            await sees(reading, "i3", 1)
+            assert trackers(redis) == tracker  # the same connection follows it again
 
     asyncio.run(job())
 
@@ -191,16 +201,17 @@ def test_no_request_mixes_generations_of_kept_rows(redis_address: str, redis: Re
     async def job() -> None:
         async with reader(redis_address) as reading:
             seen: set[float] = set()
-            for _ in range(300):
+
+            async def one_round() -> bool:
                 asked = [reading.store.fetch(SCHEMA.fingerprint(), "u", list(items)) for _ in range(3)]
                 for stored in await asyncio.gather(*asked):
                     assert stored.found is not None
                     prices = set(stored.found.dense[:, 0].tolist())
                     assert prices == set(users.decode([stored.user]).dense[0].tolist())
-                    seen |= prices
-                await asyncio.sleep(0.0005)
-            assert seen == {1.0, 2.0}
-            assert reading.sample("hits_total") > 1000
+                    seen.update(prices)
+                return len(seen) == 2 and reading.sample("hits_total") > 5000
+
+            await until(one_round)
 
     writer = threading.Thread(target=switch)
     writer.start()
@@ -240,12 +251,6 @@ def test_two_schemas_side_by_side(redis_address: str, redis: Redis) -> None:
             assert reading.misses() == misses
 
     asyncio.run(job())
-
-
-def trackers(redis: Redis) -> list[str]:
-    """Connections that are told of changes."""
-    clients: Any = redis.client_list()
-    return [client["id"] for client in clients if "t" in client["flags"]]
 
 
 def test_a_lost_connection_keeps_nothing_and_comes_back(redis_address: str, redis: Redis) -> None:
@@ -354,14 +359,14 @@ def test_a_password(tmp_path: Path, place: str) -> None:
 @pytest.mark.parametrize("seed", range(2))
 def test_after_quiescence_every_row_is_the_newest(redis_address: str, redis: Redis, seed: int) -> None:
     """Writers change rows while readers read; then all is as it was written last, and no key had two contents."""
-    items = [f"i{n}" for n in range(40)]
+    items = [f"i{n}" for n in range(20)]
     newest: dict[str, float | None] = {}
-    stop = threading.Event()
+    written = threading.Event()
 
     def write() -> None:
         draw = np.random.default_rng(seed)
         with Redis.from_url(redis_address) as other:
-            while not stop.is_set():
+            for step in range(300):
                 item, price = items[draw.integers(len(items))], float(draw.integers(1, 1000))
                 if draw.random() < 0.2:
                     remove(other, item)
@@ -369,15 +374,14 @@ def test_after_quiescence_every_row_is_the_newest(redis_address: str, redis: Red
                 else:
                     put(other, item, price)
                     newest[item] = price
-                if draw.random() < 0.01 and (ids := trackers(other)):
+                if step % 100 == 50 and (ids := trackers(other)):
                     other.client_kill_filter(_id=ids[0])
+        written.set()
 
     async def read(reading: Reader, content: dict[int, float]) -> None:
         draw = np.random.default_rng(seed)
-        end = time.monotonic() + 0.7
-        while time.monotonic() < end:
-            asked = [items[n] for n in draw.integers(0, len(items), 8)]
-            found = await reading.read(*asked)
+        while not written.is_set():
+            found = await reading.read(*(items[n] for n in draw.integers(0, len(items), 8)))
             for key, price in zip(found.keys.tolist(), found.dense[:, 0].tolist(), strict=True):
                 if key:
                     assert content.setdefault(key, price) == price
@@ -388,19 +392,16 @@ def test_after_quiescence_every_row_is_the_newest(redis_address: str, redis: Red
         async with reader(redis_address) as reading:
             writer.start()
             content: dict[int, float] = {}
-            try:
-                await asyncio.gather(*(read(reading, content) for _ in range(4)))
-            finally:
-                stop.set()
-                await asyncio.to_thread(writer.join)
-            assert len(newest) > len(items) / 2
+            await asyncio.gather(*(read(reading, content) for _ in range(4)))
+            writer.join()
+            assert set(newest) == set(items)
             await until(reading.followed)
             await asyncio.sleep(0.05)
             for item, price in newest.items():
                 await sees(reading, item, price)
                 assert await reading.price(item) == price
-            assert reading.sample("hits_total") > 100
-            assert reading.sample("invalidations_total") > 100
+            assert reading.sample("hits_total") > 20
+            assert reading.sample("invalidations_total") > 20
 
     asyncio.run(job())
 
