@@ -8,7 +8,7 @@ from service.errors import INVALID_REQUEST, OVERLOADED, ServiceProblem
 from service.metrics import DEADLINE, EXPIRED, QUEUE_FULL, Metrics
 
 DEADLINE_HEADER = "X-Deadline-Ms"
-SIZE_FACTOR = 16.0
+SIZE_FACTOR = 16.0  # at 10 microseconds a row, 1,000 rows let others pass for 160 ms
 _KEPT = 0.95  # of the estimate, at each run: it follows the last twenty or so
 _FIXED_SHARE = 8  # a run costs its rows and, whatever their number, about as much as best_rows / 8 of them
 

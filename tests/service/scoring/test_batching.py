@@ -160,7 +160,7 @@ def test_idle_threads_share_a_large_request_and_its_scores_keep_their_order() ->
     assert engine.runs == [500, 500]
 
 
-@pytest.mark.parametrize(("parallel", "rows", "runs"), [(2, 100, [100]), (2, 130, [65, 65]), (1, 700, [175] * 4)])
+@pytest.mark.parametrize(("parallel", "rows", "runs"), [(2, 190, [190]), (2, 260, [130, 130]), (1, 700, [175] * 4)])
 def test_parts_are_even_neither_tiny_nor_beyond_a_run(parallel: int, rows: int, runs: list[int]) -> None:
     engine = Held(parallel, best_rows=200)
     engine.gate.release(9)
