@@ -8,6 +8,7 @@ import gc
 import multiprocessing
 import signal
 import socket
+from collections.abc import Callable
 from multiprocessing.connection import wait
 from pathlib import Path
 
@@ -51,9 +52,8 @@ class Server(uvicorn.Server):
             self._serving = self._loop.create_task(self._loop.connect_accepted_socket(self._protocol, connection))
 
     def _protocol(self) -> asyncio.Protocol:
-        protocol: type[asyncio.Protocol] = self.config.http_protocol_class  # type: ignore[assignment]
-        state = {"server_state": self.server_state, "app_state": self.lifespan.state}
-        return protocol(config=self.config, **state)  # type: ignore[call-arg]
+        protocol: Callable[..., asyncio.Protocol] = self.config.http_protocol_class
+        return protocol(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
 
 
 def _work(spec: Path, accepted: socket.socket) -> None:

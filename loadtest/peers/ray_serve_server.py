@@ -31,7 +31,6 @@ import ray  # noqa: E402
 from ray import serve  # noqa: E402
 
 
-@serve.deployment
 class Ranker:
     """Scores of one request."""
 
@@ -55,8 +54,8 @@ def main() -> None:
         configure_logging=False,
     )
     serve.start(http_options={"host": "127.0.0.1", "port": job().port}, logging_config={"enable_access_log": False})
-    ranker = Ranker.options(num_replicas=job().processes, max_ongoing_requests=64, ray_actor_options={"num_cpus": 1})
-    serve.run(ranker.bind(), route_prefix="/score")
+    deployment = serve.deployment(num_replicas=job().processes, max_ongoing_requests=64)
+    serve.run(deployment(Ranker).bind(), route_prefix="/score")
     signal.sigwait({signal.SIGTERM, signal.SIGINT})
 
 

@@ -62,12 +62,12 @@ class Served:
 def serving(peer: Peer, python: Path | str, source: Source, processes: int) -> Iterator[Served]:
     """Start `processes` of one thread each and yield once a checked reply came; ConfigError where none comes."""
     with tempfile.TemporaryDirectory(prefix="peer-") as name:  # short: sockets lie in it
-        folder, port = Path(name), _free_port()
+        folder, port, command = Path(name), _free_port(), _command(peer, python, source)
         write_spec(source, folder / "spec.json")
         log = folder / "log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                _command(peer, python, source),
+                command,
                 cwd=ROOT,
                 env=_environment(folder, port, processes),
                 stdin=subprocess.DEVNULL,
