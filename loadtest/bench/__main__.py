@@ -31,7 +31,6 @@ from loadtest.bench import budget, climb, soak, table
 from loadtest.bench.bodies import Bodies
 from loadtest.bench.cells import Meter, Rounds
 from loadtest.bench.facts import facts
-from loadtest.bench.plot import draw, save
 from loadtest.bench.servers import Contestant, Variant, ours, parse_variant, peer
 from loadtest.catalogue import read_catalogue
 from loadtest.floors import Source, floors
@@ -166,6 +165,8 @@ def _table(setting: Setting) -> Report:
 
 
 def _open(setting: Setting) -> Report:
+    from loadtest.bench.plot import draw, save  # only here: matplotlib is an extra, and slow to import
+
     args, size = setting.args, setting.args.sizes[0]
     climbs: dict[str, list[list[climb.Step]]] = {}
     most: dict[str, float] = {}

@@ -40,10 +40,18 @@ def saturation(server: Server, bodies: Path, seconds: float) -> float:
     return max(found.requests_per_second for found in loads)
 
 
-def climb(server: Server, bodies: Path, most: float, seconds: float, poisson: bool, seed: int) -> list[Step]:
-    """All steps, upwards; `most` is saturation in requests a second."""
+def climb(
+    server: Server,
+    bodies: Path,
+    most: float,
+    seconds: float,
+    poisson: bool,
+    seed: int,
+    shares: Sequence[float] = SHARES,
+) -> list[Step]:
+    """A step for each share of `most`, saturation in requests a second; upwards."""
     steps = []
-    for share in SHARES:
+    for share in shares:
         rate = share * most
         lasting = min(max(seconds, _ENOUGH / rate), 3 * seconds)
         outcome = drive(server.urls, bodies, arrivals(rate, lasting, poisson, seed), server.enter)

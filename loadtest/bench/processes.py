@@ -22,7 +22,7 @@ class Usage:
 
 def usage(pids: Iterable[int]) -> Usage:
     """Of these processes and their descendants, those that ended included."""
-    found = [(pid, stat) for pid in _tree(pids) for stat in _stat(Path(f"/proc/{pid}/stat"))]
+    found = [(pid, stat) for pid in process_tree(pids) for stat in _stat(Path(f"/proc/{pid}/stat"))]
     spent = (_USER, _SYSTEM, _DEAD_USER, _DEAD_SYSTEM)
     return Usage(
         cpu=sum(int(stat[place]) for _, stat in found for place in spent) / _TICKS,
@@ -31,17 +31,13 @@ def usage(pids: Iterable[int]) -> Usage:
     )
 
 
-def alive(pid: int) -> bool:
-    """Whether the process runs; one that ended and was not waited for does not."""
-    return any(stat[0] != "Z" for stat in _stat(Path(f"/proc/{pid}/stat")))
-
-
 def _engine_ticks(pid: int) -> int:
     threads = [task for task in _folders(Path(f"/proc/{pid}/task")) if _name(task).startswith(ENGINE)]
     return sum(int(stat[_USER]) + int(stat[_SYSTEM]) for task in threads for stat in _stat(task / "stat"))
 
 
-def _tree(pids: Iterable[int]) -> set[int]:
+def process_tree(pids: Iterable[int]) -> set[int]:
+    """These processes and their descendants."""
     children: dict[int, list[int]] = {}
     for folder in _folders(Path("/proc")):
         for stat in _stat(folder / "stat") if folder.name.isdigit() else ():

@@ -83,11 +83,14 @@ def _watched(server: Server) -> Iterator[list[tuple[float, float]]]:
     memory: list[tuple[float, float]] = []
     began, over = time.monotonic(), Event()
 
+    def look() -> None:
+        memory.append((time.monotonic() - began, usage(server.pids).rss))
+        print(f"{memory[-1][0]:6.0f} s {memory[-1][1]:9,.1f} MiB", file=sys.stderr, flush=True)
+
     def watch() -> None:
-        while not over.is_set():
-            memory.append((time.monotonic() - began, usage(server.pids).rss))
-            print(f"{memory[-1][0]:6.0f} s {memory[-1][1]:9,.1f} MiB", file=sys.stderr, flush=True)
-            over.wait(_EVERY_SECONDS)
+        look()
+        while not over.wait(_EVERY_SECONDS):
+            look()
 
     thread = Thread(target=watch)
     thread.start()
