@@ -146,9 +146,10 @@ class ItemRows:
         new = new[: self._vacant]
         slots[new] = self._free[self._vacant - len(new) : self._vacant][::-1]
         self._vacant -= len(new)
-        for place in new.tolist():
-            slot = int(slots[place])
-            self._slots[items[place]], self._names[slot], self._keys[slot] = slot, items[place], 0
+        self._keys[slots[new]] = 0  # whatever was there before
+        for place, slot in zip(new.tolist(), slots[new].tolist(), strict=True):
+            self._names[slot] = item = items[place]
+            self._slots[item] = slot
         return slots
 
     def _write(self, slots: NDArray[np.int64], places: NDArray[np.int64], rows: Rows) -> None:
