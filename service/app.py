@@ -25,7 +25,7 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPIOffline(  # /docs must work where no content network is reached
         redoc_url=None,
         title="Twinscore",
-        summary="Click and conversion probability of candidate items for a user.",
+        summary="Click and conversion probability of candidate items for a user, and values of continuous tasks.",
         version="0.1.0",
         lifespan=_lifespan,
     )

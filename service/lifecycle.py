@@ -1,13 +1,13 @@
 """What the app holds from start to end: experiments, store, models. Models load while the port is open already."""
 
 import asyncio
-import gc
 import threading
 from time import perf_counter
 
 from service.errors import NOT_READY, ServiceProblem
 from service.experiments.assignment import Assignment
 from service.experiments.config import read_experiments
+from service.garbage import Garbage
 from service.metrics import Metrics
 from service.scoring.engine import check_device
 from service.scoring.pipeline import Pipeline
@@ -21,6 +21,7 @@ class Service:
 
     def __init__(self, settings: Settings) -> None:
         self.settings, self.metrics = settings, Metrics()
+        self.garbage = Garbage(self.metrics.registry)
         check_device(settings.device)
         self.source = read_experiments(settings.experiments)
         self.assignment = Assignment(self.source.config)
@@ -44,8 +45,7 @@ class Service:
             models = await asyncio.to_thread(load_models, references, self.settings, self._stop)
             self.models = serve_models(models, self.settings, self.metrics)
             self.pipeline = Pipeline(self.settings, self.assignment, self.models, self.store, self.metrics)
-            gc.collect()
-            gc.freeze()  # what is here now stays: later collections need not walk it
+            self.garbage.settle()
         except Exception as error:  # kept for whoever started us: a thread of the loop has nobody to raise to
             self.failure = error
         finally:
@@ -66,3 +66,5 @@ class Service:
         for served in self.models.values():
             served.batcher.close()
         await self.store.close()
+        self.models, self.pipeline = {}, None  # tables of columns, which a cycle might keep for a while
+        self.garbage.release()

@@ -112,7 +112,9 @@ class ScoreReply(BaseModel):
 
     request_id: str
     item_ids: list[str | int] = Field(description="as they were sent")
-    scores: dict[str, list[float | None]] = Field(description="by task; null where a score is not finite")
+    scores: dict[str, list[float | None]] = Field(
+        description="by task: a probability, or the value of a continuous task; null where it is not finite"
+    )
     model: ModelName
     experiment: Experiment
     degraded: list[str] = Field(description="why the scores are worse than they could be; empty when all is well")

@@ -3,22 +3,28 @@
 from typing import Any
 
 from fastapi import APIRouter
+from pydantic.config import JsonDict
 
 from contract.errors import Problem
 from service.errors import (
+    INVALID_ARROW,
     INVALID_FEATURE,
     INVALID_JSON,
+    INVALID_MSGPACK,
     INVALID_REQUEST,
     MEDIA_TYPE,
+    NOT_ACCEPTABLE,
     NOT_READY,
     OVERLOADED,
     OVERRIDE_NOT_ALLOWED,
     TOO_LARGE,
     UNKNOWN_ARM,
+    UNSUPPORTED_TYPE,
     Kind,
 )
-from service.messages import REPLY_EXAMPLE, ScoreReply
+from service.messages import REPLY_EXAMPLE, REQUEST_EXAMPLE, ScoreReply
 from service.scoring.admission import DEADLINE_HEADER
+from service.wire.forms import ARROW_TYPE
 
 router = APIRouter(tags=["scoring"])
 
@@ -35,11 +41,38 @@ def _problems(*examples: tuple[Kind, str]) -> dict[str, Any]:
     return {"description": title, "content": {MEDIA_TYPE: {"schema": schema, "examples": shown}}}
 
 
+def _contents(schema: str, example: JsonDict, arrow: str) -> dict[str, Any]:
+    """One body in every form; in MessagePack it is the object of JSON."""
+    one: dict[str, Any] = {"schema": {"$ref": f"#/components/schemas/{schema}"}, "example": example}
+    binary = {"schema": {"type": "string", "format": "binary", "description": arrow}}
+    return {"application/json": one, "application/msgpack": one, ARROW_TYPE: binary}
+
+
+_REQUEST = _contents(
+    "ScoreRequest",
+    REQUEST_EXAMPLE,
+    "One record batch, a row a candidate: column `item_id`, and a column for each item or cross field that comes with "
+    "the request; a null takes the field's default. `user`, `context`, `request_id` and `arm` are JSON in the "
+    'schema\'s metadata under the key `twinscore`, such as `{"user": {"id": "u42"}, "context": {"scene": "home"}}`. '
+    "Neither compressed nor dictionary-encoded. The service needs the extra `arrow`.",
+)
+_REPLY = _contents(
+    "ScoreReply",
+    REPLY_EXAMPLE,
+    "One record batch: `item_id`, and a float32 column for each task; all else of a ScoreReply is JSON in the schema's "
+    "metadata under the key `twinscore`.",
+)
 _RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {"model": ScoreReply, "content": {"application/json": {"example": REPLY_EXAMPLE}}, "description": "Scores"},
-    400: _problems((INVALID_JSON, "Invalid JSON: EOF while parsing an object at line 1 column 9")),
+    200: {"model": ScoreReply, "content": _REPLY, "description": "Scores, in the form that Accept asks for"},
+    400: _problems(
+        (INVALID_JSON, "Invalid JSON: EOF while parsing an object at line 1 column 9"),
+        (INVALID_MSGPACK, "Invalid MessagePack: unexpected end of file"),
+        (INVALID_ARROW, "Invalid Arrow stream: it ends before its record batch"),
+    ),
     403: _problems((OVERRIDE_NOT_ALLOWED, "arm: requests may not choose their arm here")),
+    406: _problems((NOT_ACCEPTABLE, "Accept: text/html is not written; ask for application/json or …")),
     413: _problems((TOO_LARGE, "at most 1048576 bytes")),
+    415: _problems((UNSUPPORTED_TYPE, "Content-Type: text/plain is not read; send application/json or …")),
     422: _problems(
         (INVALID_REQUEST, "send 'items' or 'item_ids', exactly one of the two"),
         (INVALID_FEATURE, "items[3].features.price: field 'price' takes a finite number, not 'cheap'"),
@@ -47,10 +80,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
     ),
     503: _problems((OVERLOADED, "32768 candidates wait for the model"), (NOT_READY, "models are being loaded")),
 }
-_BODY = {
-    "required": True,
-    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ScoreRequest"}}},
-}
+_BODY = {"required": True, "content": _REQUEST}
 _DEADLINE = {
     "name": DEADLINE_HEADER,
     "in": "header",
@@ -66,5 +96,9 @@ _DEADLINE = {
     summary="Score candidates",
 )
 async def score() -> None:
-    """The tasks' scores of 1 to MAX_ITEMS candidates for a user: probabilities, or values of continuous tasks."""
+    """Scores of 1 to MAX_ITEMS candidates for a user: a probability, or the value itself where a task is continuous.
+
+    Content-Type says in which form the request comes, Accept in which the reply shall be; without them both are JSON.
+    A score that is not finite is null in JSON, and not a number in the other forms.
+    """
     raise NotImplementedError("service/api/edge.py answers before the router")

@@ -11,7 +11,7 @@ refused before their values are read.
 """
 
 import struct
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import orjson
@@ -43,7 +43,7 @@ def read_arrow(body: bytes) -> ScoreRequest:
     items: list[Candidate] = [
         {"id": i, "features": dict(zip(columns, row, strict=True))} for i, row in zip(ids, rows, strict=True)
     ]
-    return ScoreRequest.model_construct(**given, items=items)
+    return ScoreRequest.model_construct(**given, items=cast(list[Candidate], items))
 
 
 def write_arrow(content: dict[str, Any]) -> bytes:

@@ -260,7 +260,7 @@ def test_the_document_describes_request_reply_and_problems(client: Client) -> No
     body = operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].rsplit("/", 1)[1]
     assert set(schemas[body]["properties"]) == {"user", "items", "item_ids", "context", "request_id", "arm"}
     assert "example" in schemas[body]
-    assert set(operation["responses"]) == {"200", "400", "403", "413", "422", "503"}
+    assert set(operation["responses"]) == {"200", "400", "403", "406", "413", "415", "422", "503"}
     assert "application/problem+json" in operation["responses"]["422"]["content"]
     references = set(json.dumps(document).split('"#/components/schemas/')[1:])
     assert {reference.split('"')[0] for reference in references} <= set(schemas)
