@@ -66,7 +66,9 @@ COPY deploy/demo/bundles /demo/bundles
 RUN python -m compileall -q contract loadtest
 EXPOSE 8089 5557
 USER 10001:10001
-ENTRYPOINT ["locust", "-f", "loadtest/locustfile.py", "--bundles", "/demo/bundles"]
+# arguments from the command line, and from the environment as compose hands them on
+ENV LOADTEST=""
+ENTRYPOINT ["sh", "-c", "exec locust -f loadtest/locustfile.py --bundles /demo/bundles \"$@\" $LOADTEST", "locust"]
 
 
 FROM runtime AS service

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import locust  # noqa: F401  # first: it replaces the sockets that others import
+
 from contract.command import run as run_command
 from contract.errors import ConfigError
 from loadtest import shapes

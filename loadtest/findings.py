@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
-from loadtest.recorder import Sample
 from loadtest.shapes import Step, saturation
-from loadtest.timeline import Timeline
+from loadtest.timeline import Sample, Timeline
 
 FLAT = 1.5  # p99 is as before while it is within this factor
 GROWN = 1.05  # memory

@@ -3,11 +3,13 @@
 import csv
 import io
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import gevent
 import locust.stats
+from locust import LoadTestShape
 from locust.env import Environment
 from locust.html import get_html_report
 from locust.runners import Runner
@@ -16,7 +18,7 @@ from locust.stats import StatsCSV, stats_history
 from contract.files import write_text
 from loadtest.findings import Change, Findings, climb, growth, recovery
 from loadtest.recorder import Recorder
-from loadtest.shapes import Plan, Shape, Steps
+from loadtest.shapes import Course, Plan, Steps
 from loadtest.thresholds import Summary, Thresholds
 from loadtest.timeline import three_digits
 from loadtest.users import LATE_MS, ScoringUser
@@ -58,6 +60,11 @@ class Run:
             self.changes.append((elapsed, users))
         return users
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """Of the right replies: candidates, models, what they were scored without; and of requests sent late."""
+        return dict(sorted(ScoringUser.seen.items()))
+
     def summary(self) -> Summary:
         """Figures of the whole run."""
         total = self.environment.stats.total
@@ -88,8 +95,7 @@ class Run:
 
     def lines(self) -> list[str]:
         """What there is to show."""
-        seen = sorted(ScoringUser.seen.items())
-        served = [f"{name}: {n:,}" for name, n in seen if name.startswith(("model", "degraded"))]
+        served = [f"{name}: {n:,}" for name, n in self.counts.items() if name.startswith(("model", "degraded"))]
         shown = [self.summary().table(), "; ".join(served) or "no reply was right"]
         late = ScoringUser.seen["late"] / max(1, self.summary().requests)
         if late > _MOST_LATE:
@@ -113,6 +119,23 @@ class Run:
             write_text(folder / f"{name}.csv", stream.getvalue())
         html: str = get_html_report(self.environment, show_download_link=False)  # type: ignore[no-untyped-call]
         write_text(folder / "report.html", html)
+
+
+class Shape(LoadTestShape):
+    """What Locust asks once a second; `begin` makes the course of each run."""
+
+    _course: Course
+    _most = 1
+    use_common_options = True
+    begin: Callable[[], Course]
+
+    def tick(self) -> tuple[int, float] | None:
+        """Users, and how many of them start or stop a second: all at once."""
+        if self.runner is not None and self.runner.shape_last_tick is None:
+            self._course, self._most = self.begin(), 1
+        users = self._course(self.get_run_time())  # type: ignore[no-untyped-call]
+        self._most = max(self._most, users or 0)
+        return None if users is None else (users, self._most)
 
 
 def run(host: str, plan: Plan, limits: Thresholds) -> Run:

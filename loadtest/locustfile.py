@@ -16,10 +16,10 @@ from locust.runners import WorkerRunner
 from contract.errors import TwinscoreError
 from loadtest import shapes, workload
 from loadtest.catalogue import Catalogue, read_catalogue
-from loadtest.headless import Run
+from loadtest.headless import Run, Shape
 from loadtest.payloads import Payloads
 from loadtest.recorder import Recorder
-from loadtest.shapes import Course, Shape, draining
+from loadtest.shapes import Course, draining
 from loadtest.thresholds import Thresholds
 from loadtest.users import ScoringUser
 

@@ -11,15 +11,13 @@ from locust.runners import MasterRunner, WorkerRunner
 
 from contract.errors import ConfigError
 from loadtest.service_calls import get
-from loadtest.timeline import Timeline
+from loadtest.timeline import Sample, Timeline
 from loadtest.users import ScoringUser
 
 _KEY = "twinscore"  # in the reports of workers
 _SAMPLE_SECONDS = 1.0
 _METRIC = re.compile(r"^process_(resident_memory_bytes|cpu_seconds_total)(?:{.*})? (\S+)$", re.M)
 REPORT_LAG = 4.0  # workers report every 3 s
-
-Sample = tuple[float, float, float]  # seconds since the start, bytes of the service, its CPU seconds
 
 
 class Recorder:

@@ -8,23 +8,22 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from contract.errors import ConfigError
 from contract.files import write_text
 from loadtest.catalogue import Catalogue
-from loadtest.headless import Run
-from loadtest.recorder import Sample
 from loadtest.service_calls import served_models
-from loadtest.timeline import Timeline
-from loadtest.users import ScoringUser
+from loadtest.timeline import Sample, Timeline
+
+if TYPE_CHECKING:
+    from loadtest.headless import Run
 
 FORMAT = 1
-ASKED = tuple(
-    "shape users rate run_time rounds burst burst_time step_time ids candidates inline unknown exponent seed".split()
-)
+_TIME = ("shape", "users", "rate", "run_time", "rounds", "burst", "burst_time", "step_time")
+ASKED = (*_TIME, "ids", "candidates", "inline", "unknown", "exponent", "seed")  # arguments
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +65,7 @@ def workload_of(args: argparse.Namespace, catalogue: Catalogue) -> dict[str, Any
     return {name: getattr(args, name) for name in ASKED} | sizes | {"models": sorted(catalogue.tasks)}
 
 
-def result_of(run: Run, workload: dict[str, Any]) -> Result:
+def result_of(run: "Run", workload: dict[str, Any]) -> Result:
     """The result of a run by rounds; one more before them does not count: connections open, caches fill."""
     recorder, length = run.recorder, run.seconds / (workload["rounds"] + 1)
     parts = [(i * length, (i + 1) * length) for i in range(1, workload["rounds"] + 1)]
@@ -78,7 +77,7 @@ def result_of(run: Run, workload: dict[str, Any]) -> Result:
         models=served_models(str(run.environment.host)),
         figures=run.summary().figures(),
         rounds=[round_figures(recorder.timeline, recorder.samples, *part) for part in parts],
-        counts=dict(ScoringUser.seen),
+        counts=run.counts,
         findings=run.findings().figures,
     )
 

@@ -10,21 +10,23 @@ Spike, soak and steps are closed without --rate and open with it; see loadtest/u
 """
 
 import argparse
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
-
-from locust import LoadTestShape
-from locust.util.timespan import parse_timespan
+from typing import TYPE_CHECKING
 
 from contract.errors import ConfigError
-from loadtest.recorder import Recorder
 from loadtest.thresholds import Summary, Thresholds
+
+if TYPE_CHECKING:
+    from loadtest.recorder import Recorder
 
 SHAPES = ("closed", "open", "spike", "soak", "steps")
 SETTLING = 0.25  # share of a step that does not count: connections open, queues of the step before empty
 _GROWS = 1.05  # closed: twice the users must bring more than 5 % more
 _KEEPS_UP = 0.95  # open: so much of what is offered must be answered
 _MOST_USERS = 4_096
+_TIME = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?")
 
 Course = Callable[[float], int | None]  # seconds since the start → users, None at the end
 
@@ -88,13 +90,13 @@ def plan(args: argparse.Namespace, users: int, seconds: float) -> Plan:
 
 def parse_seconds(name: str, text: str) -> float:
     """A time such as 30s, 5m or 1h30m; ConfigError names the argument."""
-    try:
-        seconds = float(parse_timespan(text))
-    except ValueError:
-        seconds = 0.0
-    if seconds <= 0:
+    parts = _TIME.fullmatch(text)
+    seconds = (
+        sum(int(part or 0) * unit for part, unit in zip(parts.groups(), (3600, 60, 1), strict=True)) if parts else 0
+    )
+    if not seconds:
         raise ConfigError(f"--{name.replace('_', '-')} {text}: write a time such as 30s, 5m or 1h30m")
-    return seconds
+    return float(seconds)
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,7 @@ def _rate(step: Step) -> float:
 class Steps:
     """Walks up the levels."""
 
-    def __init__(self, plan: Plan, limits: Thresholds, recorder: Recorder) -> None:
+    def __init__(self, plan: Plan, limits: Thresholds, recorder: "Recorder") -> None:
         self.done: list[Step] = []
         self._plan, self._limits, self._recorder = plan, limits, recorder
         self._users, self._began = plan.users, 0.0
@@ -180,20 +182,3 @@ def draining(course: Course, lag: float) -> Course:
         return 0 if ended and elapsed - ended[0] < lag else users
 
     return level
-
-
-class Shape(LoadTestShape):
-    """What Locust asks once a second; `begin` makes the course of each run."""
-
-    _course: Course
-    _most = 1
-    use_common_options = True
-    begin: Callable[[], Course]
-
-    def tick(self) -> tuple[int, float] | None:
-        """Users, and how many of them start or stop a second: all at once."""
-        if self.runner is not None and self.runner.shape_last_tick is None:
-            self._course, self._most = self.begin(), 1
-        users = self._course(self.get_run_time())  # type: ignore[no-untyped-call]
-        self._most = max(self._most, users or 0)
-        return None if users is None else (users, self._most)

@@ -17,6 +17,8 @@ from loadtest.thresholds import Summary
 
 SLOT_SECONDS = 0.5
 
+Sample = tuple[float, float, float]  # seconds since the start, bytes of the service, its CPU seconds
+
 
 def three_digits(milliseconds: float) -> float:
     """Latencies are counted to three digits: exact enough for a p99 of 5 ms, few enough to send to the master."""

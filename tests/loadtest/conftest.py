@@ -1,11 +1,13 @@
 """A bundle, rows in a real Redis, and a small HTTP server that answers /score as designed."""
 
 import json
+import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Lock, Thread
 from typing import Any
 
 import numpy as np
@@ -41,10 +43,17 @@ class Service:
     bodies: list[dict[str, Any]] = field(default_factory=list)
     fault: str = ""  # "short", "nan", "outside", "order", "status"
     ready: bool = True
+    delay: float = 0.0  # seconds that each reply takes; one at a time where `single` is set
+    single: bool = False
+    memory: float = 1e8  # what /metrics tells; grows by `leak` bytes at each look
+    leak: float = 0.0
+    _one: Lock = field(default_factory=Lock)
 
     def reply(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         """The reply to one POST /score."""
         self.bodies.append(body)
+        with self._one if self.single else nullcontext():
+            time.sleep(self.delay)
         if self.fault == "status":
             return 503, {"title": "too busy", "status": 503, "detail": f"request {len(self.bodies)}"}
         ids = body.get("item_ids") or [item["id"] for item in body["items"]]
@@ -54,6 +63,16 @@ class Service:
             scores["cvr"].pop()
         echoed = ids[::-1] if self.fault == "order" else ids
         return 200, {"item_ids": echoed, "scores": scores, "model": {"name": "ple", "version": "1"}, "degraded": []}
+
+    def page(self, path: str) -> bytes:
+        """The reply to a GET."""
+        if path == "/models":
+            return b'[{"name": "ple", "version": "1"}]'
+        if path != "/metrics":
+            return b"{}"
+        self.memory += self.leak
+        spent = 0.002 * len(self.bodies)
+        return f"process_resident_memory_bytes {self.memory}\nprocess_cpu_seconds_total {spent}\n".encode()
 
 
 def make_schema() -> Schema:
@@ -151,13 +170,13 @@ def service() -> Iterator[Service]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            self._send(200 if state.ready else 503, {})
+            self._send(200 if state.ready else 503, state.page(self.path))
 
         def do_POST(self) -> None:
-            self._send(*state.reply(json.loads(self.rfile.read(int(self.headers["Content-Length"])))))
+            status, content = state.reply(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self._send(status, json.dumps(content).encode())
 
-        def _send(self, status: int, content: dict[str, Any]) -> None:
-            body = json.dumps(content).encode()
+        def _send(self, status: int, body: bytes) -> None:
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
