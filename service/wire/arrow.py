@@ -30,10 +30,7 @@ def read_arrow(body: bytes) -> ScoreRequest:
     """A request in Arrow; a problem where it is none or does not fit."""
     batch = _read_batch(body)
     envelope = _read_envelope((batch.schema.metadata or {}).get(KEY, b"{}"))
-    names = batch.schema.names
-    if names.count(ITEM_ID) != 1 or len(set(names)) != len(names):
-        raise ServiceProblem(INVALID_REQUEST, f"columns: one '{ITEM_ID}', and no name twice")
-    columns = {name: _values(name, column) for name, column in zip(names, batch.columns, strict=True)}
+    columns = {name: _values(name, column) for name, column in zip(batch.schema.names, batch.columns, strict=True)}
     ids = columns.pop(ITEM_ID)
     _check_ids(ids)
     given = {name: getattr(envelope, name) for name in Envelope.model_fields}
@@ -64,9 +61,11 @@ def _read_batch(body: bytes) -> Any:
     """The one record batch of a stream, every buffer and offset of it checked."""
     try:
         messages = pa.ipc.MessageReader.open_stream(body)
-        schema = pa.ipc.read_schema(messages.read_next_message())
-        message = messages.read_next_message()
-        _check_message(schema, message)
+        schema = pa.ipc.read_schema(_of_type("schema", messages.read_next_message()))
+        _check_schema(schema)
+        message = _of_type("record batch", messages.read_next_message())
+        if _is_compressed(bytes(message.metadata)):
+            raise ServiceProblem(INVALID_REQUEST, "the record batch is compressed; send it as it is")
         batch = pa.ipc.read_record_batch(message, schema)
         batch.validate(full=True)
         more = next(iter(messages), None)
@@ -82,8 +81,18 @@ def _read_batch(body: bytes) -> Any:
     return batch
 
 
-def _check_message(schema: Any, message: Any) -> None:
-    """Refuse what could grow beyond the body when it is read."""
+def _of_type(wanted: str, message: Any) -> Any:
+    """The message, if it is one of these; pyarrow would read any as what it is asked for, and abort."""
+    if message.type != wanted:
+        raise ServiceProblem(INVALID_ARROW, f"Invalid Arrow stream: a {message.type} where its {wanted} should be")
+    return message
+
+
+def _check_schema(schema: Any) -> None:
+    """Refuse what has no item ids, and what could grow beyond the body when it is read."""
+    names = schema.names  # text that is not UTF-8 raises here
+    if names.count(ITEM_ID) != 1 or len(set(names)) != len(names):
+        raise ServiceProblem(INVALID_REQUEST, f"columns: one '{ITEM_ID}', and no name twice")
     for field in schema:
         kind = field.type.value_type if _is_list(field.type) else field.type
         if not (_is_number(kind) or _is_text(kind) or pa.types.is_null(kind)):
@@ -91,10 +100,6 @@ def _check_message(schema: Any, message: Any) -> None:
                 INVALID_REQUEST,
                 f"column '{field.name[:64]}' is {str(field.type)[:64]}; send numbers, booleans, text or lists of these",
             )
-    if message.type != "record batch":
-        raise ServiceProblem(INVALID_ARROW, f"Invalid Arrow stream: a {message.type} where its record batch should be")
-    if _is_compressed(bytes(message.metadata)):
-        raise ServiceProblem(INVALID_REQUEST, "the record batch is compressed; send it as it is")
 
 
 def _is_compressed(metadata: bytes) -> bool:
