@@ -40,7 +40,8 @@ class CpuEngine:
 
     best_rows = 256  # above, a run's tensors leave the caches of a core
 
-    def __init__(self, bundle: Bundle, threads: int, item_table_mb: int) -> None:
+    def __init__(self, bundle: Bundle, threads: int = 1, items: int = 0, megabytes: int = 0) -> None:
+        """`items` and `megabytes` bound the table of items' columns."""
         self.parallel = threads
         self._sessions = {name: open_session(path, "cpu") for name, path in bundle.graphs.items()}
         self._candidate = self._sessions["candidate"]
@@ -51,7 +52,7 @@ class CpuEngine:
         self.items: ItemTable | None = None
         if "item" in self._sessions:
             width = self._sessions["item"].get_outputs()[0].shape[1]
-            self.items = ItemTable(width, max(1, (item_table_mb << 20) // (4 * width)) if item_table_mb else 0)
+            self.items = ItemTable(width, min(items, (megabytes << 20) // (4 * width)))
 
     def run(self, inputs: Inputs) -> Scores:
         """Scores of N candidates."""

@@ -55,7 +55,9 @@ class ItemTable:
         with self._lock:
             self.hits, self.misses = self.hits + len(rows) - len(missing), self.misses + len(missing)
             if self._keep(inputs.item_keys[missing], new, run):
-                return self.columns, self._find(inputs.item_keys, run), run
+                kept = self._find(inputs.item_keys, run)
+                if (kept != NONE).all():  # unless two contents of one item were asked for at once
+                    return self.columns, kept, run
         columns = np.empty((len(rows), self.columns.shape[1]), np.float32)
         found = np.flatnonzero(rows != NONE)
         columns[found], columns[missing] = self.columns[rows[found]], new

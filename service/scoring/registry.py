@@ -86,7 +86,7 @@ def load_model(path: Path, settings: Settings) -> Model:
 
 def open_engine(bundle: Bundle, settings: Settings) -> Engine:
     """The engine of the device that is set."""
-    return CpuEngine(bundle, settings.engine_threads, settings.item_table_mb)
+    return CpuEngine(bundle, settings.engine_threads, settings.item_cache_rows, settings.item_table_mb)
 
 
 def check_golden(bundle: Bundle, engine: Engine) -> None:

@@ -79,7 +79,7 @@ def test_a_graph_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     write_tiny_bundle(tmp_path, "dtn", 1)
     bundle = read_bundle(tmp_path / "dtn" / "v1")
     with pytest.raises(BundleError, match="do not fit the manifest: income"):
-        CpuEngine(replace(bundle, manifest=bundle.manifest.model_copy(update={"tasks": ("ctr", "income")})), 1, 1)
+        CpuEngine(replace(bundle, manifest=bundle.manifest.model_copy(update={"tasks": ("ctr", "income")})))
     graph = onnx.load(bundle.graphs["candidate"])
     graph.graph.input[0].name = "other"
     graph.graph.node.append(onnx.helper.make_node("Identity", ["other"], ["unused"]))
@@ -88,10 +88,10 @@ def test_a_graph_that_does_not_fit_is_refused(tmp_path: Path) -> None:
             node.input[n] = "other" if name == "cross_ids" else name
     onnx.save(graph, bundle.graphs["candidate"])
     with pytest.raises(BundleError, match="do not fit the manifest: other"):
-        CpuEngine(bundle, 1, 1)
+        CpuEngine(bundle)
     bundle.graphs["candidate"].write_bytes(b"no graph")
     with pytest.raises(BundleError, match="cannot load it on cpu"):
-        CpuEngine(bundle, 1, 1)
+        CpuEngine(bundle)
 
 
 def test_an_absent_device_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
