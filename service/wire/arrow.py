@@ -11,7 +11,7 @@ refused before their values are read.
 """
 
 import struct
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import orjson
@@ -19,7 +19,7 @@ import pyarrow as pa
 from pydantic import ValidationError
 
 from service.errors import INVALID_ARROW, INVALID_REQUEST, ServiceProblem, invalid_body
-from service.messages import ID_MESSAGE, Candidate, Envelope, ScoreRequest
+from service.messages import ID_MESSAGE, Envelope, ScoreRequest
 
 KEY = b"twinscore"
 ITEM_ID = "item_id"
@@ -40,7 +40,7 @@ def read_arrow(body: bytes) -> ScoreRequest:
     items: list[Candidate] = [
         {"id": i, "features": dict(zip(columns, row, strict=True))} for i, row in zip(ids, rows, strict=True)
     ]
-    return ScoreRequest.model_construct(**given, items=cast(list[Candidate], items))
+    return ScoreRequest.model_construct(**given, items=items)
 
 
 def write_arrow(content: dict[str, Any]) -> bytes:
