@@ -16,7 +16,7 @@ from contract.errors import ConfigError
 from contract.files import write_text
 from loadtest.catalogue import Catalogue
 from loadtest.service_calls import served_models
-from loadtest.timeline import Sample, Timeline
+from loadtest.timeline import SLOT_SECONDS, Sample, Timeline
 
 if TYPE_CHECKING:
     from loadtest.headless import Run
@@ -67,8 +67,10 @@ def workload_of(args: argparse.Namespace, catalogue: Catalogue) -> dict[str, Any
 
 def result_of(run: "Run", workload: dict[str, Any]) -> Result:
     """The result of a run by rounds; one more before them does not count: connections open, caches fill."""
-    recorder, length = run.recorder, run.seconds / (workload["rounds"] + 1)
-    parts = [(i * length, (i + 1) * length) for i in range(1, workload["rounds"] + 1)]
+    recorder = run.recorder
+    rounds = max(1, min(workload["rounds"], int(run.seconds / SLOT_SECONDS) - 1))  # none is shorter than a slot
+    length = run.seconds / (rounds + 1)
+    parts = [(i * length, (i + 1) * length) for i in range(1, rounds + 1)]
     return Result(
         host=str(run.environment.host),
         workload=workload,

@@ -45,7 +45,7 @@ def test_good_run_prints_and_writes_the_report(service: Service, loaded: Loaded,
     result = json.loads((tmp_path / "out" / "result.json").read_text())
     assert result["figures"]["requests"] == result["counts"]["model ple"] == len(service.bodies)
     assert result["counts"]["candidates"] == 20 * len(service.bodies)
-    assert (result["models"], len(result["rounds"])) == ({"ple": "1"}, 10)
+    assert (result["models"], len(result["rounds"])) == ({"ple": "1"}, 1)  # a round is at least half a second
 
 
 def test_slow_service_breaks_the_p99_threshold(service: Service, loaded: Loaded, tmp_path: Path) -> None:
@@ -131,6 +131,7 @@ def test_steps_find_the_rate_of_the_service(service: Service, loaded: Loaded, tm
     assert "saturation: " in printed
 
 
+@pytest.mark.slow
 def test_spike_that_is_not_recovered_from_fails(service: Service, loaded: Loaded, tmp_path: Path) -> None:
     service.delay, service.single = 0.01, True
     load = ["--shape", "spike", "--rate", "20", "--burst", "20", "--burst-time", "1s", "--run-time", "6s"]
@@ -140,6 +141,7 @@ def test_spike_that_is_not_recovered_from_fails(service: Service, loaded: Loaded
     assert "was not back within 1.5 x" in errors
 
 
+@pytest.mark.slow
 def test_soak_that_leaks_fails(service: Service, loaded: Loaded, tmp_path: Path) -> None:
     service.leak, service.delay = 2e6, 0.02
     status, printed, errors = _run(service, loaded, tmp_path, "--shape", "soak", "--run-time", "9s")
