@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -168,21 +169,14 @@ def _open(setting: Setting) -> Report:
     from loadtest.bench.plot import draw, save  # only here: matplotlib is an extra, and slow to import
 
     args, size = setting.args, setting.args.sizes[0]
-    climbs: dict[str, list[list[climb.Step]]] = {}
-    most: dict[str, float] = {}
-    for turn in range(args.rounds):
-        for one in setting.ours + setting.peers:
-            bodies = setting.bodies.of(one, size)
-            with one.start() as server:
-                most.setdefault(one.name, climb.saturation(server, bodies, args.seconds))
-                print(f"{one.name}: saturates at {most[one.name]:,.1f} requests/s", file=sys.stderr, flush=True)
-                steps = climb.climb(server, bodies, most[one.name], args.seconds, args.arrivals == "poisson", turn)
-            climbs.setdefault(one.name, []).append(steps)
-    typical = {name: climb.typical(rounds) for name, rounds in climbs.items()}
+    bodies, pace = partial(setting.bodies.of, size=size), climb.Pace(args.seconds, args.arrivals == "poisson")
+    climbs = climb.climb_in_turn(setting.ours + setting.peers, bodies, pace, args.rounds)
+    typical = climbs.typical()
     title = f"{args.model}, {size} candidates a request, {args.arrivals} arrivals"
     save(draw(typical, size, title), args.out)
-    verdicts = "\n".join(climb.verdict(name, steps) for name, steps in typical.items())
-    return f"{title}\n\n{climb.table(typical)}\n\n{verdicts}", climb.raw(climbs, most)
+    verdicts = [climb.verdict(name, steps) for name, steps in typical.items()]
+    verdicts += [f"{name} is left out: {why}" for name, why in climbs.failed.items()]
+    return "\n\n".join([title, climb.table(typical), *verdicts]), climbs.raw()
 
 
 def _stages(setting: Setting) -> Report:

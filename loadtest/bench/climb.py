@@ -1,16 +1,17 @@
 """Latency against offered load: steps from a tenth of saturation to a tenth beyond it, in an open loop."""
 
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 
+from contract.errors import ConfigError, TwinscoreError
 from loadtest.bench.open_loop import Outcome, arrivals, drive
-from loadtest.bench.servers import Server
+from loadtest.bench.servers import Contestant, Server
 from loadtest.http_load import load
 
 SHARES = tuple(tenths / 10 for tenths in range(1, 12))
@@ -40,23 +41,24 @@ def saturation(server: Server, bodies: Path, seconds: float) -> float:
     return max(found.requests_per_second for found in loads)
 
 
-def climb(
-    server: Server,
-    bodies: Path,
-    most: float,
-    seconds: float,
-    poisson: bool,
-    seed: int,
-    shares: Sequence[float] = SHARES,
-) -> list[Step]:
-    """A step for each share of `most`, saturation in requests a second; upwards."""
+@dataclass(frozen=True)
+class Pace:
+    """How the steps are taken."""
+
+    seconds: float  # a step
+    poisson: bool  # arrivals, else at one distance
+    shares: tuple[float, ...] = SHARES
+
+
+def climb(server: Server, bodies: Path, most: float, pace: Pace, seed: int) -> list[Step]:
+    """A step for each share of `most`, which is saturation in requests a second."""
     steps = []
-    for share in shares:
+    for share in pace.shares:
         rate = share * most
-        lasting = min(max(seconds, _ENOUGH / rate), 3 * seconds)
-        outcome = drive(server.urls, bodies, arrivals(rate, lasting, poisson, seed), server.enter)
+        lasting = min(max(pace.seconds, _ENOUGH / rate), 3 * pace.seconds)
+        outcome = drive(server.urls, bodies, arrivals(rate, lasting, pace.poisson, seed), server.enter)
         steps.append(_step(share, rate, outcome))
-        print(f"{share:4.0%}  {steps[-1].p99:9.2f} ms p99", file=sys.stderr, flush=True)
+        _tell(f"{share:4.0%}  {steps[-1].p99:9.2f} ms p99")
     return steps
 
 
@@ -64,6 +66,55 @@ def _step(share: float, rate: float, outcome: Outcome) -> Step:
     p50, p99, p999 = (float(value) for value in np.percentile(outcome.latency, (50, 99, 99.9)) * 1_000)
     late = float(np.percentile(outcome.late, 99)) * 1_000
     return Step(share, rate, len(outcome.meant), p50, p99, p999, outcome.failures, late)
+
+
+@dataclass
+class Climbs:
+    """What the servers came to; in order."""
+
+    saturation: dict[str, float] = field(default_factory=dict)  # requests a second
+    rounds: dict[str, list[list[Step]]] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def typical(self) -> dict[str, list[Step]]:
+        """Medians over the rounds of those that did not fail; ConfigError where all did."""
+        good = {name: typical(rounds) for name, rounds in self.rounds.items() if name not in self.failed}
+        if not good:
+            raise ConfigError("; ".join(f"{name}: {why}" for name, why in self.failed.items()))
+        return good
+
+    def raw(self) -> dict[str, Any]:
+        """Every step of every round, for JSON."""
+        return asdict(self)
+
+
+def climb_in_turn(
+    contestants: Sequence[Contestant], bodies: Callable[[Contestant], Path], pace: Pace, rounds: int
+) -> Climbs:
+    """One at a time, each started for its turn; who fails is left out from then on."""
+    found = Climbs()
+    for turn in range(rounds):
+        for one in contestants:
+            if one.name in found.failed:
+                continue
+            try:
+                with one.start() as server:
+                    file = bodies(one)
+                    if not turn:
+                        found.saturation[one.name] = saturation(server, file, pace.seconds)
+                    most = found.saturation[one.name]
+                    _tell(f"{one.name}, round {turn + 1} of {rounds}: saturates at {most:,.1f} requests/s")
+                    steps = climb(server, file, most, pace, turn)
+            except TwinscoreError as error:
+                found.failed[one.name] = " ".join(str(error).split())
+                _tell(f"{one.name} is left out: {found.failed[one.name]}")
+                continue
+            found.rounds.setdefault(one.name, []).append(steps)
+    return found
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def typical(rounds: Sequence[Sequence[Step]]) -> list[Step]:
@@ -97,9 +148,3 @@ def verdict(name: str, steps: Sequence[Step]) -> str:
         f"{name}: p99 {high.p99:.2f} ms at {HIGH:.0%} of saturation is {ratio:.2f} times its {low.p99:.2f} ms at "
         f"{LOW:.0%}: {'flat' if flat else 'not flat'} (at most {FLAT})"
     )
-
-
-def raw(climbs: dict[str, list[list[Step]]], saturations: dict[str, float]) -> dict[str, Any]:
-    """Every step of every round, for JSON."""
-    steps = {name: [[asdict(step) for step in one] for one in rounds] for name, rounds in climbs.items()}
-    return {"saturation": saturations, "rounds": steps}

@@ -94,7 +94,7 @@ class _Connection:
         return fields.split(b" ", 2)[1].decode() if gap and whole else ""
 
 
-class _Sender:
+class Sender:
     """Connections, and the requests that go over them."""
 
     def __init__(self, urls: Sequence[str], bodies: Sequence[str], times: Sequence[float]) -> None:
@@ -122,6 +122,8 @@ class _Sender:
             for number in select(self._all, (), (), max(0.0, until - self._now()))[0]:
                 self._receive(self._all[number])
         self._give_up()
+        for connection in self._all.values():
+            connection.socket.close()
 
     def _now(self) -> float:
         return time.perf_counter() - self._began
@@ -157,7 +159,7 @@ class _Sender:
         self._free.append(connection)
 
     def _again(self, connection: _Connection) -> None:
-        """A server may close a connection that it deems idle: what was sent over it goes over a new one, once."""
+        """A server may close a connection that it deems idle: what was sent over it goes over a new one."""
         del self._all[connection.socket.fileno()]
         connection.socket.close()
         if connection.number < 0:
@@ -178,7 +180,7 @@ def main() -> int:
     """Read times from stdin, send, and write what became of the requests to stdout."""
     bodies, *urls = sys.argv[1:]
     try:
-        sender = _Sender(urls, Path(bodies).read_text().splitlines(), json.load(sys.stdin))
+        sender = Sender(urls, Path(bodies).read_text().splitlines(), json.load(sys.stdin))
         sender.run()
     except OSError as error:
         print(error.strerror or error, file=sys.stderr)

@@ -20,6 +20,7 @@ class Tiny:
     seconds: float = 0.0
     status: int = 200
     closes: bool = False  # after each reply, without a word
+    drops: int = 0  # so many requests are left without a reply, and their connections closed
     chunked: bool = False
     asked: list[str] = field(default_factory=list)
     stages: tuple[str, ...] = ("parse", "run", "total")
@@ -61,6 +62,10 @@ def tiny() -> Iterator[Tiny]:
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            if state.drops:
+                state.drops -= 1
+                self.close_connection = True
+                return
             self._send(state.status, state.answer(body))
             self.close_connection = state.closes
 

@@ -1,14 +1,18 @@
 """Steps of offered load, and what they say."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from loadtest.bench.climb import Step, climb, saturation, table, typical, verdict
+from contract.errors import ConfigError
+from loadtest.bench.climb import Climbs, Pace, Step, climb, climb_in_turn, saturation, table, typical, verdict
 from loadtest.bench.plot import draw, save
-from loadtest.bench.servers import Server
+from loadtest.bench.servers import Contestant, Server
 from tests.loadtest.bench.conftest import Tiny
 
 STEP = Step(0.3, 30.0, 100, p50=1.0, p99=2.0, p999=3.0, failures=0.0, late=0.1)
@@ -19,7 +23,7 @@ def test_latency_rises_where_more_is_offered_than_the_server_can_do(tiny: Tiny, 
     server = Server((f"{tiny.url}/score",), ())
     most = saturation(server, lines, 1.0)
     assert 20 < most <= 100
-    low, high = climb(server, lines, most, 0.4, poisson=False, seed=1, shares=(0.2, 2.0))
+    low, high = climb(server, lines, most, Pace(0.4, poisson=False, shares=(0.2, 2.0)), seed=1)
     assert [low.share, high.share] == [0.2, 2.0]
     assert [low.offered, high.offered] == pytest.approx([0.2 * most, 2 * most])
     assert low.requests == pytest.approx(1.2 * low.offered, abs=1)  # too few a second: three times as long
@@ -31,6 +35,23 @@ def test_latency_rises_where_more_is_offered_than_the_server_can_do(tiny: Tiny, 
 def test_rounds_come_to_medians() -> None:
     rounds = [[replace(STEP, p99=p99), replace(STEP, share=0.8, p99=2 * p99)] for p99 in (9.0, 2.0, 4.0)]
     assert [(step.share, step.p99) for step in typical(rounds)] == [(0.3, 4.0), (0.8, 8.0)]
+
+
+def test_who_cannot_start_is_left_out_and_the_others_climb(tiny: Tiny, lines: Path) -> None:
+    @contextmanager
+    def start(name: str) -> Iterator[Server]:
+        if name == "bad":
+            raise ConfigError("no such program")
+        yield Server((f"{tiny.url}/score",), ())
+
+    everybody = [Contestant(name, partial(start, name), lambda asked: asked.body) for name in ("bad", "good")]
+    pace = Pace(0.2, poisson=True, shares=(0.1,))
+    found = climb_in_turn(everybody, lambda contestant: lines, pace, rounds=2)
+    assert found.failed == {"bad": "no such program"}
+    assert [len(steps) for steps in found.rounds["good"]] == [1, 1]
+    assert list(found.typical()) == ["good"]
+    with pytest.raises(ConfigError, match="bad: no such program"):
+        Climbs(failed=found.failed).typical()
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from contract.errors import ConfigError
-from loadtest.bench.open_loop import arrivals, drive
+from loadtest.bench import open_loop
+from loadtest.bench.open_loop import Sender, arrivals, drive
 from tests.loadtest.bench.conftest import Tiny
 
 
@@ -38,17 +39,31 @@ def test_every_body_is_sent_in_turn_and_on_time(tiny: Tiny, lines: Path, chunked
     assert np.median(outcome.late) < 0.01
 
 
-def test_latency_counts_from_the_time_at_which_a_request_was_meant_to_leave(tiny: Tiny, lines: Path) -> None:
+def test_latency_counts_from_the_time_at_which_a_request_was_meant_to_leave(
+    tiny: Tiny, lines: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(open_loop, "_MOST", 32)  # so that requests must wait for a connection
     tiny.seconds = 0.02  # 50 a second at most, and twice as many are offered
-    times = arrivals(100, 1, poisson=False, seed=1)
-    outcome = drive([f"{tiny.url}/score"], lines, times)
+    times = arrivals(100, 1, poisson=False, seed=1).tolist()
+    sender = Sender([f"{tiny.url}/score"], lines.read_text().splitlines(), times)
+    sender.run()
     assert len(tiny.asked) == 100
-    assert outcome.latency[-1] + outcome.meant[-1] > 1.9
-    assert outcome.latency.max() > 0.8  # a closed loop would have seen 0.02 s, or as many times that as connections
+    assert sender.latency[-1] > 0.9  # counted from when it left: two thirds of that
+    assert not sender.failed
 
 
-def test_connections_that_the_server_closed_are_replaced(tiny: Tiny, lines: Path) -> None:
-    tiny.closes = True
+def test_what_is_never_answered_counts_until_the_end(tiny: Tiny, lines: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(open_loop, "_DRAIN_SECONDS", 0.3)
+    tiny.seconds = 0.5
+    sender = Sender([f"{tiny.url}/score"], lines.read_text().splitlines(), [0.0, 0.05, 0.1])
+    sender.run()
+    assert sender.failed == {"unanswered": 3}
+    assert sender.latency == pytest.approx([0.4, 0.35, 0.3], abs=0.05)
+
+
+@pytest.mark.parametrize(("closes", "drops"), [(True, 0), (False, 5)])
+def test_connections_that_the_server_closed_are_replaced(tiny: Tiny, lines: Path, closes: bool, drops: int) -> None:
+    tiny.closes, tiny.drops = closes, drops
     outcome = drive([f"{tiny.url}/score"], lines, arrivals(100, 0.9, poisson=False, seed=1))
     assert (len(tiny.asked), outcome.failures) == (90, 0)
 
