@@ -37,7 +37,7 @@ def read_arrow(body: bytes) -> ScoreRequest:
     if not columns:
         return ScoreRequest.model_construct(**given, item_ids=ids)
     rows = zip(*columns.values(), strict=True)
-    items: list[Candidate] = [
+    items: list[Any] = [
         {"id": i, "features": dict(zip(columns, row, strict=True))} for i, row in zip(ids, rows, strict=True)
     ]
     return ScoreRequest.model_construct(**given, items=items)
