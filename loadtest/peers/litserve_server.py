@@ -1,4 +1,4 @@
-"""LitServe: an inference worker a core, the reply as bytes that orjson wrote.
+"""LitServe: an inference worker a core, queues of ZeroMQ, the reply as bytes that orjson wrote.
 
 No `max_batch_size`: a request holds hundreds of rows already, and several at once in one product gain nothing on a CPU.
 """
@@ -33,7 +33,8 @@ class Ranker(litserve.LitAPI):  # type: ignore[misc]  # its package is absent wh
 
 def main() -> None:
     """Serve until terminated."""
-    server = litserve.LitServer(Ranker(api_path="/score"), accelerator="cpu", workers_per_device=job().processes)
+    ranker = Ranker(api_path="/score")
+    server = litserve.LitServer(ranker, accelerator="cpu", workers_per_device=job().processes, fast_queue=True)
     server.run("127.0.0.1", job().port, log_level="warning", generate_client_file=False)
 
 
