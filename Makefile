@@ -3,7 +3,9 @@
 # make check      ruff, mypy --strict, import arrows
 # make loadtest   load a running service:  make loadtest ARGS="--users 8 --run-time 30s --p99 100"
 # make loadtest-compare BASE=.run/loadtest/result.json   the same load again; fails on a drop beyond noise
-# make bench      the service against floors on this machine;  make demo  rebuilds deploy/demo
+# make bench      the service against floors on this machine, and peers: make bench ARGS="--peers all"
+# make bench-open, bench-stages, soak    latency against offered load, where the time goes, memory and p99 over minutes
+# make demo       rebuilds deploy/demo
 
 PYTHON ?= python3
 RUNTIME ?= cpu# cpu or gpu: which ONNX Runtime is installed
@@ -23,7 +25,7 @@ MEANING := $(wildcard contract/schema.py contract/dictionary.py contract/hashing
 say = @printf '\033[1m[%s]\033[0m %s\n'
 
 .DELETE_ON_ERROR:
-.PHONY: serve setup test test-all check loadtest loadtest-compare bench demo demo-data clean FORCE
+.PHONY: serve setup test test-all check loadtest loadtest-compare bench bench-open bench-stages soak demo demo-data clean FORCE
 
 serve: $(READY) $(MODELS:%=bundles/%/.exported)
 	$(say) 5/6 "load features into Redis ($${REDIS_URL:-private server, .run/redis})"
@@ -40,7 +42,7 @@ $(READY): pyproject.toml constraints.txt
 	@test -x $(PY) || $(PYTHON) -m venv .venv
 	@rm -f .venv/.ready-*; $(PY) -m pip uninstall -qq -y $(OTHER_$(RUNTIME)) 2>/dev/null # both own one folder
 	@$(PY) -m pip install -qq --disable-pip-version-check -c constraints.txt \
-	  '.[service,$(RUNTIME),training,tracking,benchmark,export,loadtest,local,dev]'
+	  '.[service,arrow,$(RUNTIME),training,tracking,benchmark,export,loadtest,local,dev]'
 	@rm -rf build twinscore.egg-info
 	@touch $@
 
@@ -58,7 +60,7 @@ $(RUNS)/%/metrics.json: $(DATA)/prepared.json .run/SEED.value training/recipes/%
 	$(say) 3/6 "train $*"
 	@$(PY) -m training train --data $(DATA) --model $* --seed $(SEED) --out $(@D)
 
-bundles/%/.exported: $(RUNS)/%/metrics.json export/model.py export/parity.py contract/bundle.py | $(READY)
+bundles/%/.exported: $(RUNS)/%/metrics.json $(wildcard export/*.py) contract/bundle.py | $(READY)
 	$(say) 4/6 "export $*"
 	@$(PY) -m export model --run $(RUNS)/$* --out bundles
 	@touch $@
@@ -84,8 +86,12 @@ loadtest-compare: $(READY)
 	@test -n '$(BASE)' || { echo "error: BASE is missing: make loadtest-compare BASE=.run/loadtest/result.json"; exit 2; }
 	@$(PY) -m loadtest.compare --base '$(BASE)' $(ARGS)
 
-bench: $(READY) $(MODELS:%=bundles/%/.exported)
-	@$(PY) -m loadtest.bench $(ARGS)
+PART_bench := table
+PART_bench-open := open
+PART_bench-stages := stages
+PART_soak := soak
+bench bench-open bench-stages soak: $(READY) $(MODELS:%=bundles/%/.exported)
+	@$(PY) -m loadtest.bench $(PART_$@) $(ARGS)
 
 DEMO_dtn := --set model.embedding=8 --set model.width=32 --set model.memonet.fields=8 --set model.memonet.code_book=2000 \
   --set model.gated_cross.rank=16

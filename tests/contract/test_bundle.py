@@ -13,7 +13,7 @@ from contract.schema import Field, Schema, Side, Task
 SCHEMA = Schema(fields=(Field(name="city", side=Side.USER, size=2),), tasks=(Task(name="ctr", label="click"),))
 MANIFEST = Manifest(
     model="m", version="1", tasks=("ctr",), fingerprint=SCHEMA.fingerprint(), dictionary_sizes={"city": 2}, opset=20,
-    source_commit="c", dataset="d", rows=1, metrics={}, recipe={}, parity=0.0, created="now",
+    source_commit="c", dataset="d", rows=1, metrics={}, recipe={}, parity=0.0, macs={}, created="now",
 )  # fmt: skip
 INPUTS = {
     "request_ids": np.ones((1, 1), np.int32),

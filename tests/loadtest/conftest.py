@@ -128,6 +128,7 @@ def _write_bundle(root: Path, schema: Schema, dictionaries: dict[str, Dictionary
         metrics={},
         recipe={},
         parity=0.0,
+        macs={},
         created="2026-11-22",
     )
     with new_bundle(root, manifest) as folder:
