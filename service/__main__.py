@@ -1,43 +1,55 @@
-"""Serve: `python -m service`. HOST, PORT, REDIS_URL and TWINSCORE_* set it up; see service/settings.py."""
+"""Serve: `python -m service`. HOST, PORT, REDIS_URL and TWINSCORE_* set it up; see service/settings.py.
 
-import asyncio
-import signal
+With --workers N (or TWINSCORE_WORKERS) N processes serve one port. Connections go to the worker that has the fewest,
+a worker that dies is replaced, and GET /metrics shows the sum of all. Each worker holds its own models and caches of
+items and reads Redis by itself, so that memory grows by the worker and a popular item is read once in each. One
+process runs engines on all cores as it is (TWINSCORE_THREADS); more pay where its event loop is the limit: many
+cores, small models, short requests. With N workers each runs its engines on cores / N threads.
+"""
+
+import argparse
 import socket
 import sys
-from contextlib import suppress
-from types import FrameType
-
-import uvicorn
-import uvloop
 
 from contract.command import run
 from contract.errors import ConfigError
 from contract.local_redis import redis_url
-from service.app import create_app
-from service.example import example_curl
-from service.lifecycle import Service
-from service.settings import Settings, read_settings
-
-DRAIN_SECONDS = 5
-SWITCH_SECONDS = 0.0005  # an engine thread back from a run waits this long for a busy loop, not Python's 5 ms
+from service.process import leave_on_signals, run_loop
+from service.settings import MOST_WORKERS, Settings, read_settings
 
 
 def main() -> int:
     """Listen, start Redis where none is given, serve until Ctrl-C or SIGTERM."""
-    settings = read_settings()
-    sys.setswitchinterval(SWITCH_SECONDS)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _leave)
+    settings = _settings()
+    leave_on_signals()
     with _listen(settings) as listener, redis_url(settings.redis_url) as url:
         settings = settings.model_copy(update={"redis_url": url})
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(settings, listener))
+        if settings.workers > 1:
+            from service.workers.parent import serve_workers as serve
+        else:
+            from service.server import serve_alone as serve  # only here: a parent needs neither models nor framework
+        run_loop(serve(settings, listener, _address(listener)))
     return 0
 
 
-def _leave(number: int, frame: FrameType | None) -> None:
-    """Unwind, so that what was started is stopped; uvicorn raises the signal again once it has drained."""
-    raise SystemExit(0)
+def _settings() -> Settings:
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog="python -m service", description=__doc__, formatter_class=form)
+    parser.add_argument("--workers", type=_workers, metavar="N", help="processes (default: TWINSCORE_WORKERS, else 1)")
+    asked = parser.parse_args().workers
+    settings = read_settings() if asked is None else read_settings().model_copy(update={"workers": asked})
+    if settings.device == "cuda" and settings.workers > 1 and not settings.share_gpu:
+        raise ConfigError(
+            f"{settings.workers} workers on TWINSCORE_DEVICE=cuda would each hold their models on the GPU and take "
+            "turns on it; serve with 1, or set TWINSCORE_SHARE_GPU=true"
+        )
+    return settings
+
+
+def _workers(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_WORKERS:
+        raise argparse.ArgumentTypeError(f"{text}: must be 1 to {MOST_WORKERS}")
+    return int(text)
 
 
 def _listen(settings: Settings) -> socket.socket:
@@ -54,43 +66,6 @@ def _listen(settings: Settings) -> socket.socket:
             f"cannot listen on {settings.host}:{settings.port}: {reason.lower()}; set HOST or PORT"
         ) from None
     return listener
-
-
-async def _serve(settings: Settings, listener: socket.socket) -> None:
-    app = create_app(settings)
-    service: Service = app.state.service
-    config = uvicorn.Config(
-        app,
-        http="httptools",
-        access_log=False,
-        log_level="warning",
-        server_header=False,
-        date_header=False,
-        timeout_graceful_shutdown=DRAIN_SECONDS,
-    )
-    server = uvicorn.Server(config)
-    serving = asyncio.create_task(server.serve([listener]))
-    announcing = asyncio.create_task(_announce(service, server, _address(listener)))
-    try:
-        await serving
-    finally:
-        announcing.cancel()
-        with suppress(asyncio.CancelledError):
-            await announcing
-    if service.failure is not None:
-        raise service.failure
-
-
-async def _announce(service: Service, server: uvicorn.Server, address: str) -> None:
-    await service.loaded.wait()
-    if service.failure is not None:
-        server.should_exit = True
-        return
-    wrong = await service.store.ping()
-    if wrong is not None:
-        print(f"warning: Redis: {wrong}; scoring with default features until it answers", file=sys.stderr)
-    print(f"serving on {address} (models ready in {service.load_seconds:.1f} s); try:", flush=True)
-    print(await example_curl(service, address), flush=True)
 
 
 def _address(listener: socket.socket) -> str:

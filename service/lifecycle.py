@@ -31,6 +31,7 @@ class Service:
         self.failure: Exception | None = None
         self.loaded = asyncio.Event()  # set when loading has ended, well or not
         self.load_seconds = 0.0
+        self.draining = False  # told to end; requests that are here are answered
         self._stop = threading.Event()
         self._loading: asyncio.Task[None] | None = None
 

@@ -1,6 +1,6 @@
 """Prometheus metrics, one registry an app. Labels are bounded: never an id of a user or an item."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from prometheus_client import (
     CollectorRegistry,
@@ -23,6 +23,14 @@ _ITEM_CACHE = {
     "invalidations": "dropped because they changed, or might have",
 }
 
+# how a gauge of several workers is shown as one; others, and all that count, are summed
+ACROSS_WORKERS: dict[str, Callable[[Iterable[float]], float]] = {
+    "twinscore_model_info": max,
+    "twinscore_item_cache_followed": min,
+    "twinscore_gc_longest_seconds": max,
+    "process_start_time_seconds": min,
+}
+
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
@@ -31,6 +39,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
+        self.gather: Callable[[], Awaitable[bytes]] | None = None  # the page of all workers, where there are several
         ProcessCollector(registry=registry)
         stage = Histogram(
             "twinscore_stage_seconds", "Time of one request in a stage", ["stage"], buckets=_SECONDS, registry=registry
@@ -89,6 +98,6 @@ class Metrics:
         """Show a loaded model."""
         self._model.labels(model, version, fingerprint, dataset).set(1)
 
-    def text(self) -> bytes:
-        """The exposition format."""
-        return generate_latest(self.registry)
+    async def page(self) -> bytes:
+        """The exposition format; ServiceProblem where other workers cannot be asked."""
+        return generate_latest(self.registry) if self.gather is None else await self.gather()

@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from contract.errors import ConfigError
 
 PREFIX = "TWINSCORE_"
+MOST_WORKERS = 256
 # read by the tests; and what Kubernetes and Docker set for a service that is called twinscore
 _NOT_OURS = re.compile(PREFIX + r"(DATA|VECTORS|SERVICE_(HOST|PORT)(_.*)?|PORT_\d+_.*)")
 _LINK = ("tcp://", "udp://")
@@ -28,7 +29,9 @@ class Settings(BaseSettings):
     bundles: Path = Path("bundles")
     experiments: Path = Path("deploy/experiments.yaml")
     device: Literal["cpu", "cuda"] = "cpu"
-    threads: int = Field(default=0, ge=0, le=256)  # of one engine on the CPU; 0: all cores
+    workers: int = Field(default=1, ge=1, le=MOST_WORKERS)  # processes
+    threads: int = Field(default=0, ge=0, le=256)  # of one engine on the CPU; 0: all cores, shared by the workers
+    share_gpu: bool = False  # several workers on one GPU, which take turns
     max_items: int = Field(default=1000, ge=1, le=100_000)
     max_body_bytes: int = Field(default=1 << 20, ge=1)
     max_id_bytes: int = Field(default=256, ge=1)
@@ -46,7 +49,7 @@ class Settings(BaseSettings):
     @property
     def engine_threads(self) -> int:
         """Threads of one engine."""
-        return self.threads or len(os.sched_getaffinity(0))
+        return self.threads or max(1, len(os.sched_getaffinity(0)) // self.workers)
 
 
 def read_settings() -> Settings:

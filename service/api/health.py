@@ -34,10 +34,12 @@ async def livez() -> dict[str, bool]:
 
 @router.get("/readyz", response_model=Readiness, responses={503: {"model": Readiness}}, summary="Ready for traffic")
 async def readyz(request: Request) -> Response:
-    """200 while the bundles are verified and warm and Redis answers, else 503."""
+    """200 while the bundles are verified and warm and Redis answers, else 503. Of several workers, this one."""
     service = service_of(request)
     wrong = await service.store.ping()
     checks = {"bundles": _bundles(service), "redis": Check(ok=wrong is None, detail=wrong or "answers")}
+    if service.draining:
+        checks["draining"] = Check(ok=False, detail="told to end; open requests are answered")
     readiness = Readiness(ready=all(check.ok for check in checks.values()), checks=checks)
     headers = {} if readiness.ready else {"Retry-After": str(RETRY_AFTER)}
     return JSONResponse(readiness.model_dump(), 200 if readiness.ready else 503, headers)
@@ -45,8 +47,8 @@ async def readyz(request: Request) -> Response:
 
 @router.get("/metrics", response_class=Response, summary="Prometheus metrics")
 async def metrics(request: Request) -> Response:
-    """Counters and histograms of this process."""
-    return Response(service_of(request).metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+    """Counters and histograms of the service: with several workers their sum, whichever of them answers."""
+    return Response(await service_of(request).metrics.page(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 def _bundles(service: Service) -> Check:
