@@ -4,6 +4,7 @@ model.onnx          the whole graph: the five inputs of INPUTS, one output [N] a
 request.onnx        the same function in three: request_ids, request_dense → request_columns [R, …]
 item.onnx           item_ids, item_dense, the stored item fields alone → item_columns [M, …]
 candidate.onnx      both columns, request_of_item [N], item_rows [N], cross_ids and cross_dense [N, …] → the tasks
+*_plain.onnx        request and candidate again, for candidates whose cross fields all hold their defaults
 schema.json         the schema it was trained on
 dictionaries/       value → id, one file a field, so that raw values in a request can be encoded
 golden.npz          inputs and the scores that PyTorch gave for them; `difference` and TOLERANCE say what agrees
@@ -27,7 +28,7 @@ from contract.errors import BundleError, first_error
 from contract.files import sha256, whole_folder, write_text
 from contract.schema import Schema, Strict, read_schema
 
-GRAPHS = ("request", "item", "candidate")  # of the split; one is absent where nothing depends on its side
+GRAPHS = ("request", "item", "candidate", "request_plain", "candidate_plain")  # of the split, those there are
 INPUTS = ("request_ids", "request_dense", "item_ids", "item_dense", "request_of_item")
 TOLERANCE = 1e-5  # fp32: largest `difference`
 

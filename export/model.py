@@ -10,9 +10,10 @@ from shutil import copy, copytree
 import onnx
 from rich.console import Console
 
-from contract.bundle import INPUTS, Arrays, Manifest, new_bundle, write_golden
+from contract.bundle import INPUTS, Arrays, Manifest, new_bundle, read_dictionaries, write_golden
 from contract.files import sha256
-from contract.schema import Schema
+from contract.rows import Layout, layout
+from contract.schema import Schema, Side
 from export.draws import draw_inputs
 from export.graph import OPSET, macs, trace
 from export.parity import torch_scores, verify, verify_split
@@ -31,8 +32,9 @@ def export_model(run: Path, out: Path) -> Path:
     with tempfile.TemporaryDirectory() as scratch, console.status(f"export {checkpoint.config.model}"):
         model, schema, graph = checkpoint.model, checkpoint.schema, Path(scratch) / "model.onnx"
         export_graph(model, schema, graph)
-        halves = export_split(model, schema, Path(scratch))
-        parity = max(verify(model, schema, graph), verify_split(model, schema, halves))
+        cross = layout(schema, read_dictionaries(run, schema), Side.CROSS)
+        halves = export_split(model, schema, cross, Path(scratch))
+        parity = max(verify(model, schema, graph), verify_split(model, schema, halves, cross))
         manifest = _manifest(checkpoint, {"model": graph, **halves}, parity)
         with new_bundle(out, manifest) as folder:
             for path in (graph, *halves.values()):
@@ -53,10 +55,10 @@ def export_graph(model: Ranker, schema: Schema, path: Path) -> None:
     onnx.save(trace(model.eval(), example, rows, [task.name for task in schema.tasks]), path)
 
 
-def export_split(model: Ranker, schema: Schema, folder: Path) -> dict[str, Path]:
+def export_split(model: Ranker, schema: Schema, cross: Layout, folder: Path) -> dict[str, Path]:
     """Write the graphs of the split; where each of them is."""
     paths = {}
-    for name, graph in split_graphs(model, schema).items():
+    for name, graph in split_graphs(model, schema, cross).items():
         paths[name] = folder / f"{name}.onnx"
         onnx.save(graph, paths[name])
     return paths

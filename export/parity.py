@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from contract.bundle import INPUTS, TOLERANCE, Arrays, difference
 from contract.errors import BundleError
+from contract.rows import Layout
 from contract.schema import Schema
 from export.draws import draw_split_inputs, joined
 from training.models.ranker import Ranker
@@ -26,15 +27,31 @@ def verify(model: Ranker, schema: Schema, graph: Path) -> float:
     return _verify(model, schema, graph.name, lambda inputs: onnx_scores(session, joined(inputs)))
 
 
-def verify_split(model: Ranker, schema: Schema, graphs: Mapping[str, Path]) -> float:
-    """The same of the three graphs together."""
-    return _verify(model, schema, "the split graphs", SplitSession(graphs, schema).scores)
+def verify_split(model: Ranker, schema: Schema, graphs: Mapping[str, Path], cross: Layout) -> float:
+    """The same of the three graphs together, and of the plain ones for candidates with `cross`'s defaults."""
+    worst = _verify(model, schema, "the split graphs", SplitSession(graphs, schema).scores)
+    if "candidate_plain" not in graphs:
+        return worst
+    plain = SplitSession(graphs, schema, suffix="_plain").scores
+    return max(worst, _verify(model, schema, "the plain split graphs", plain, lambda inputs: _defaults(inputs, cross)))
 
 
-def _verify(model: Ranker, schema: Schema, name: str, scores: Scorer) -> float:
+def _defaults(inputs: Arrays, cross: Layout) -> Arrays:
+    """The same candidates, whose cross fields hold their defaults."""
+    ids, dense = inputs["cross_ids"], inputs["cross_dense"]
+    return {
+        **inputs,
+        "cross_ids": np.broadcast_to(cross.default_ids, ids.shape).copy(),
+        "cross_dense": np.broadcast_to(cross.default_dense, dense.shape).copy(),
+    }
+
+
+def _verify(
+    model: Ranker, schema: Schema, name: str, scores: Scorer, change: Callable[[Arrays], Arrays] = lambda inputs: inputs
+) -> float:
     worst = 0.0
     for items, requests in ((n, r) for n in ITEM_COUNTS for r in REQUEST_COUNTS):
-        inputs = draw_split_inputs(schema, requests, max(1, items // 2), items, seed=items + requests)
+        inputs = change(draw_split_inputs(schema, requests, max(1, items // 2), items, seed=items + requests))
         expected = torch_scores(model, schema, joined(inputs))
         for task, gap in _gaps(expected, scores(inputs)):
             if not gap <= TOLERANCE:
@@ -47,10 +64,11 @@ def _verify(model: Ranker, schema: Schema, name: str, scores: Scorer) -> float:
 
 
 class SplitSession:
-    """The three graphs, run one after the other."""
+    """The three graphs, run one after the other; with suffix `_plain` those that know no cross fields."""
 
-    def __init__(self, graphs: Mapping[str, Path], schema: Schema) -> None:
-        self._sessions = {name: cpu_session(path) for name, path in graphs.items()}
+    def __init__(self, graphs: Mapping[str, Path], schema: Schema, suffix: str = "") -> None:
+        chosen = {"request": f"request{suffix}", "item": "item", "candidate": f"candidate{suffix}"}
+        self._sessions = {part: cpu_session(graphs[name]) for part, name in chosen.items() if name in graphs}
         self._tasks = [task.name for task in schema.tasks]
 
     def scores(self, inputs: Arrays) -> dict[str, NDArray[np.float32]]:

@@ -9,11 +9,12 @@ import torch
 from onnx import TensorProto, helper
 
 from contract.errors import BundleError
+from contract.rows import Layout
 from contract.schema import Schema, Side
 from export.draws import draw_split_inputs, joined
 from export.graph import macs
 from export.model import export_split
-from export.parity import SplitSession, torch_scores
+from export.parity import SplitSession, torch_scores, verify_split
 from export.partition import partition
 from tests.export.test_model import SCHEMAS, untrained
 from tests.training import tiny
@@ -22,6 +23,13 @@ from training.models.ranker import Ranker
 from training.models.split import SplitRanker
 
 EXACT = 1e-6
+
+
+def defaults(schema: Schema) -> Layout:
+    """Cross fields and made-up defaults: the third id, and 0.5."""
+    cross = schema.on(Side.CROSS)
+    slots, numbers = sum(field.slots for field in cross), sum(not field.slots for field in cross)
+    return Layout(cross, 0, np.full(slots, 3, np.int32), np.full(numbers, 0.5, np.float32))
 
 
 def farthest(model: Ranker, schema: Schema, halves: dict[str, Path]) -> float:
@@ -38,8 +46,9 @@ def farthest(model: Ranker, schema: Schema, halves: dict[str, Path]) -> float:
 def test_split_and_whole_are_one_function(name: str, tmp_path: Path) -> None:
     schema = tiny.schema()
     model = untrained(name, schema)
-    halves = export_split(model, schema, tmp_path)
+    halves = export_split(model, schema, defaults(schema), tmp_path)
     assert farthest(model, schema, halves) <= EXACT
+    assert verify_split(model, schema, halves, defaults(schema)) <= EXACT  # the plain ones too
     kinds = {node.op_type for path in halves.values() for node in onnx.load(path).graph.node}
     assert not kinds & {"Shape", "Loop", "If", "Scan", "Expand", "ConstantOfShape"}
 
@@ -47,7 +56,7 @@ def test_split_and_whole_are_one_function(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("schema", SCHEMAS.values(), ids=SCHEMAS)
 def test_schemas_that_lack_a_side(schema: Schema, tmp_path: Path) -> None:
     model = untrained("dtn", schema)
-    halves = export_split(model, schema, tmp_path)
+    halves = export_split(model, schema, defaults(schema), tmp_path)
     assert farthest(model, schema, halves) <= EXACT
     assert ("item" in halves) == bool(schema.on(Side.ITEM))
     assert ("request" in halves) == bool(schema.request_fields)
