@@ -55,6 +55,9 @@ class Parent:
         self._connections = Gauge(
             "twinscore_worker_connections", "Connections that are open", ["worker"], registry=self._registry
         )
+        self._ready = Gauge(
+            "twinscore_worker_ready", "1 once its models are loaded", ["worker"], registry=self._registry
+        )
 
     async def serve(self) -> None:
         """From the first worker's start to the last one's end."""
@@ -84,7 +87,7 @@ class Parent:
 
     async def _keep(self, number: int) -> None:
         """A worker of this number, and after it another, until all end."""
-        delay = _FIRST_DELAY
+        delay = _FIRST_DELAY / 2
         while not self._ending.is_set():
             hooks = Hooks(self._changed, self._noted, self._asked)
             child = self._children[number] = Child(number, self._environment, self._address, hooks)
@@ -127,7 +130,9 @@ class Parent:
     async def _answer(self, asker: Child) -> None:
         """Ask every worker, and give the asker the page of all."""
         await asyncio.gather(*(child.tell_samples() for child in self._children.values() if child.up))
-        self._connections.clear()
+        for gauge in (self._connections, self._ready):
+            gauge.clear()
         for number, child in self._children.items():
             self._connections.labels(number).set(child.connections)
+            self._ready.labels(number).set(child.loaded is not None)
         asker.show(self._totals.page(self._registry))

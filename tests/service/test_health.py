@@ -39,6 +39,14 @@ def test_a_bundle_that_fails_keeps_the_service_unready(settings: Settings, tmp_p
         assert client.post(b'{"item_ids": ["i1"]}').status_code == 503
 
 
+def test_not_ready_from_the_moment_it_is_told_to_end(client: Client) -> None:
+    assert client.get("/readyz").status_code == 200
+    client.service.draining = True
+    ready = client.get("/readyz")
+    assert (ready.status_code, ready.json()["checks"]["draining"]["ok"]) == (503, False)
+    assert client.post(b'{"item_ids": ["i1"]}').status_code == 200
+
+
 def test_metrics_time_every_stage_and_name_no_id(client: Client) -> None:
     client.score({"user": {"id": "u-secret"}, "item_ids": ["i-secret", "i1"], "arm": "dtn"})
     client.score({"user": {"id": "u1"}, "item_ids": []})
