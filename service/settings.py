@@ -44,6 +44,11 @@ class Settings(BaseSettings):
     item_cache_mb: int = Field(default=256, ge=1)  # bounds them too
     item_cache_seconds: float = Field(default=60, gt=0)  # a row is read again at least so often
     item_table_mb: int = Field(default=256, ge=0)  # of columns of hot items, a model; 0: none are kept
+    cuda_graphs: bool = True  # of TWINSCORE_DEVICE=cuda, as all up to tensorrt_cache
+    gpu_mem_mb: int = Field(default=0, ge=0)  # of one graph of a model; 0: no limit
+    tf32: bool = False  # faster products, that miss the golden scores
+    tensorrt: bool = False
+    tensorrt_cache: Path = Path(".run/tensorrt")
     redis_prefix: str = Field(default="twinscore", min_length=1)
 
     @property

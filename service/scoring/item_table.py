@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.scoring.inputs import Inputs
+from service.scoring.row_index import NONE, RowIndex
 
-SLOT = (1 << 24) - 1  # the low bits of a key: a small number that no other living item has
-NONE = -1
 _EVICTED = 16  # one in so many rows goes at once, those that were used longest ago
 
 Columns = NDArray[np.float32]
@@ -26,9 +25,7 @@ class ItemTable:
     def __init__(self, width: int, capacity: int) -> None:
         self.columns = np.empty((capacity, width), np.float32)  # untouched pages take no memory
         self._lock = threading.Lock()
-        self._row_of_slot = np.full(0, NONE, np.int32)
-        self._key_of_slot = np.full(0, NONE, np.int64)
-        self._slot_of_row = np.full(capacity, NONE, np.int64)
+        self._index = RowIndex(capacity)
         self._used = np.zeros(capacity, np.int64)  # number of the run that used the row last
         self._free = list(range(capacity - 1, -1, -1))
         self._runs = 0
@@ -74,19 +71,9 @@ class ItemTable:
         return self._runs
 
     def _find(self, keys: NDArray[np.int64], run: int) -> NDArray[np.int32]:
-        slots = keys & SLOT
-        self._reach(int(slots.max(initial=0)))
-        rows: NDArray[np.int32] = np.where(self._key_of_slot[slots] == keys, self._row_of_slot[slots], NONE)
+        rows = self._index.find(keys)
         self._used[rows[rows != NONE]] = run
         return rows
-
-    def _reach(self, slot: int) -> None:
-        """Know slots up to this one."""
-        more = slot + 1 - len(self._key_of_slot)
-        if more > 0:
-            more = max(more, len(self._key_of_slot))  # doubling: seldom
-            self._key_of_slot = np.append(self._key_of_slot, np.full(more, NONE, np.int64))
-            self._row_of_slot = np.append(self._row_of_slot, np.full(more, NONE, np.int32))
 
     def _keep(self, keys: NDArray[np.int64], columns: Columns, run: int) -> bool:
         """Enter these columns; False, and nothing done, where one has no key or there is no room."""
@@ -98,16 +85,10 @@ class ItemTable:
         if len(keys) > len(self._free):
             return False
         rows = np.array([self._free.pop() for _ in keys], np.int32)
-        slots = keys & SLOT
-        self._forget(self._row_of_slot[slots])  # an older content of the same slot, or another thread's of the same
         self.columns[rows] = columns[first]
-        self._row_of_slot[slots], self._key_of_slot[slots] = rows, keys
-        self._slot_of_row[rows], self._used[rows] = slots, run
+        self._index.enter(keys, rows)  # a row that it forgets may still be read by a run: `_evict` frees it
+        self._used[rows] = run
         return True
-
-    def _forget(self, rows: NDArray[np.int32]) -> None:
-        """Rows that no key leads to any more; a run may still read them, so they are freed by `_evict`."""
-        self._slot_of_row[rows[rows != NONE]] = NONE
 
     def _evict(self, wanted: int) -> None:
         """Free the rows that were used longest ago, but none that a run reads."""
@@ -117,8 +98,5 @@ class ItemTable:
         count = min(max(wanted, len(self._used) // _EVICTED), len(taken))
         if count:
             victims = taken[np.argpartition(self._used[taken], count - 1)[:count]]
-            slots = self._slot_of_row[victims]
-            slots = slots[slots != NONE]
-            self._key_of_slot[slots] = self._row_of_slot[slots] = NONE
-            self._slot_of_row[victims] = NONE
+            self._index.forget(victims)
             self._free.extend(victims.tolist())

@@ -12,6 +12,8 @@ from contract.errors import BundleError
 from contract.schema import Schema
 from service.metrics import Metrics
 from service.scoring.batching import Batcher
+from service.scoring.cuda_engine import CudaEngine, Table
+from service.scoring.cuda_session import CudaOptions
 from service.scoring.engine import CpuEngine, Engine
 from service.scoring.features import Encoder
 from service.scoring.inputs import Inputs, from_arrays, one_request
@@ -86,7 +88,13 @@ def load_model(path: Path, settings: Settings) -> Model:
 
 def open_engine(bundle: Bundle, settings: Settings) -> Engine:
     """The engine of the device that is set."""
-    return CpuEngine(bundle, settings.engine_threads, settings.item_cache_rows, settings.item_table_mb)
+    if settings.device == "cpu":
+        return CpuEngine(bundle, settings.engine_threads, settings.item_cache_rows, settings.item_table_mb)
+    options = CudaOptions(
+        settings.cuda_graphs, settings.gpu_mem_mb, settings.tf32, settings.tensorrt, settings.tensorrt_cache
+    )
+    table = Table(settings.item_cache_rows, settings.item_table_mb)
+    return CudaEngine(bundle, options, settings.max_batch_rows, table)
 
 
 def check_golden(bundle: Bundle, engine: Engine) -> None:
