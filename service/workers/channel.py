@@ -5,12 +5,13 @@ Text travels as a file in memory, so that a message is never too long for the so
 
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 UP, LOADED, FAILED, LEAVING = b"up", b"loaded", b"failed", b"leaving"  # a worker's state
 CONNECTION, SAMPLES, PAGE = b"connection", b"samples", b"page"  # a request's socket; metrics of one, of all
-_LONGEST_WORD = 16
+_LONGEST_WORD, _ONE_DESCRIPTOR = 16, socket.CMSG_SPACE(4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +53,16 @@ class Channel:
         """All that came; None at last where the other side has ended."""
         while True:
             try:
-                word, descriptors, _, _ = socket.recv_fds(self._end, _LONGEST_WORD, 1, socket.MSG_CMSG_CLOEXEC)
+                # and not recv_fds, which drops the flag
+                word, extra, _, _ = self._end.recvmsg(_LONGEST_WORD, _ONE_DESCRIPTOR, socket.MSG_CMSG_CLOEXEC)
             except BlockingIOError:
                 return
-            except OSError:
-                word, descriptors = b"", []
+            except ConnectionResetError:  # it ended before it read all; its last words come next
+                continue
             if not word:
                 yield None
                 return
-            yield Message(word, descriptors[0] if descriptors else None)
+            yield Message(word, int.from_bytes(extra[0][2], sys.byteorder) if extra else None)
 
     def close(self) -> None:
         """The other side hears of it."""
