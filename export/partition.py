@@ -119,10 +119,12 @@ class Partition:
         for side, of_side in cuts.items():
             width = sum(cut.width for cut in of_side)
             inputs.append(helper.make_tensor_value_info(side.columns, TensorProto.FLOAT, [side.name, width]))
-            nodes.append(helper.make_node("Gather", [side.columns, side.row_of], [f"{side.columns}:gathered"], axis=0))
-            constants.append(numpy_helper.from_array(np.array([cut.width for cut in of_side]), f"{side.name}:widths"))
-            pieces = [f"cut:{cut.tensor}" for cut in of_side]
-            nodes.append(helper.make_node("Split", [f"{side.columns}:gathered", f"{side.name}:widths"], pieces, axis=1))
+            gathered, widths = f"{side.columns}:gathered", f"{side.name}:widths"
+            nodes.append(helper.make_node("Gather", [side.columns, side.row_of], [gathered], axis=0))
+            constants.append(numpy_helper.from_array(np.array([cut.width for cut in of_side]), widths))
+            pieces = [gathered] if len(of_side) == 1 else [f"cut:{cut.tensor}" for cut in of_side]
+            if len(of_side) > 1:  # a Split into one would be a copy
+                nodes.append(helper.make_node("Split", [gathered, widths], pieces, axis=1))
             for cut, piece in zip(of_side, pieces, strict=True):
                 constants.append(numpy_helper.from_array(np.array([-1, *cut.shape]), f"{piece}:shape"))
                 for reader in cut.readers:

@@ -32,8 +32,8 @@ class Features(Protocol):
         """[layer(x) for layer in layers]."""
         ...
 
-    def product(self, layers: Sequence[nn.Linear]) -> Tensor:
-        """The same side by side, [N, H]."""
+    def affine(self, weight: Tensor, bias: Tensor) -> Tensor:
+        """x weight' + bias, [N, H], for weight [H, D] and bias [H]."""
         ...
 
     def split(self, count: int) -> "Sequence[Features]":
@@ -50,8 +50,8 @@ class PartedFeatures:
     def linear(self, layers: Sequence[nn.Linear]) -> list[Tensor]:
         return self.vectors.linear(layers)
 
-    def product(self, layers: Sequence[nn.Linear]) -> Tensor:
-        return self.vectors.product(layers)
+    def affine(self, weight: Tensor, bias: Tensor) -> Tensor:
+        return self.vectors.affine(weight, bias)
 
     def split(self, count: int) -> "list[PartedFeatures]":
         def slice_(n: int) -> Parts:
@@ -96,10 +96,9 @@ class BaggedFeatures:
         return whole(self._vectors(range(self.fields)))
 
     def linear(self, layers: Sequence[nn.Linear]) -> list[Tensor]:
-        return list(torch.split(self.product(layers), [layer.out_features for layer in layers], dim=1))
+        return list(torch.split(self.affine(*stacked(layers)), [layer.out_features for layer in layers], dim=1))
 
-    def product(self, layers: Sequence[nn.Linear]) -> Tensor:
-        weight, bias = stacked(layers)
+    def affine(self, weight: Tensor, bias: Tensor) -> Tensor:
         factored = {block.field for block in self.blocks}
         rest = [field for field in range(self.fields) if field not in factored]
         columns = weight.view(len(weight), self.fields, -1)[:, rest].flatten(1)

@@ -55,20 +55,20 @@ class Parts:
         if self._whole:
             x = self.parts[0].values.flatten(1)
             return [layer(x) for layer in layers]
-        return list(torch.split(self.product(layers), [layer.out_features for layer in layers], dim=1))
+        return list(torch.split(self.affine(*stacked(layers)), [layer.out_features for layer in layers], dim=1))
 
-    def product(self, layers: Sequence[nn.Linear]) -> Tensor:
-        """The same side by side, [N, H]."""
-        weight, bias = stacked(layers)
+    def affine(self, weight: Tensor, bias: Tensor) -> Tensor:
+        """x weight' + bias, [N, H], for weight [H, D] and bias [H]."""
         if self._whole:
             return linear(self.parts[0].values.flatten(1), weight, bias)
-        total: Tensor | None = None
+        sums = dict[int, Part]()  # by rows: parts of the same rows add up before they are gathered
         for part in self.parts:
             columns = weight.view(len(weight), self.count, -1)[:, list(part.places)].flatten(1)
-            product = linear(part.values.flatten(1), columns, bias if total is None else None)
-            total = part.gathered(product) if total is None else total + part.gathered(product)
-        assert total is not None  # a model reads some field
-        return total
+            product = linear(part.values.flatten(1), columns, None if sums else bias)
+            known = sums.get(id(part.row_of))
+            sums[id(part.row_of)] = part._replace(values=product if known is None else known.values + product)
+        first, *others = (part.gathered(part.values) for part in sums.values())
+        return sum(others, first)
 
     @cached_property
     def joined(self) -> Tensor:

@@ -11,6 +11,7 @@ Departures: none known. Experts are single relu layers by default, as in the pap
 import torch
 from pydantic import Field as Attribute
 from torch import Tensor, cat, nn
+from torch.nn.functional import linear
 
 from contract.schema import Schema
 from training.models.experts import Experts, Gate
@@ -61,10 +62,7 @@ class Level(nn.Module):
         """Features, or [N, inputs] a group → [N, width] a task, and one of the shared group but for the last level."""
         products, scores = self._products(inputs)
         outputs = self._outputs(products)  # [N, all experts, width]
-        # every gate over every expert, in one product: those that a gate does not see weigh exactly 0
-        shown = scores.index_select(1, self.seen) + self.unseen  # [N, gates * all experts]
-        total = outputs.shape[1]
-        shares = shown.view(-1, len(self.seen) // total, total).softmax(dim=2)
+        shares = scores.unflatten(1, (-1, self.seen.shape[1])).softmax(dim=2)  # type: ignore[no-untyped-call]
         return list(torch.bmm(shares, outputs).unbind(1))
 
     def _outputs(self, products: Tensor) -> Tensor:
@@ -73,19 +71,28 @@ class Level(nn.Module):
         if not first.deeper:
             return first.after(products, sum(group.count for group in groups))
         each = torch.split(products, [group.first.out_features for group in groups], dim=1)
-        return torch.cat([group.after(product) for group, product in zip(groups, each, strict=True)], dim=1)
+        return cat([group.after(product) for group, product in zip(groups, each, strict=True)], dim=1)
 
     def _products(self, inputs: Features | list[Tensor]) -> tuple[Tensor, Tensor]:
-        """First products of all experts, group by group, and scores of all gates."""
-        experts, scores = [group.first for group in self.each_expert], [gate.scores for gate in self.each_gate]
+        """First products of all experts, group by group, and each gate's scores of all experts [N, gates * experts]."""
+        experts, gates = [(group.first.weight, group.first.bias) for group in self.each_expert], self._gates()
         if not isinstance(inputs, list):
-            widths = [sum(layer.out_features for layer in layers) for layers in (experts, scores)]
-            found, gates = torch.split(inputs.product([*experts, *scores]), widths, dim=1)
-            return found, gates
+            weights, biases = zip(*experts, *gates, strict=True)
+            widths = [sum(len(bias) for _, bias in layers) for layers in (experts, gates)]
+            found, scores = torch.split(inputs.affine(cat(weights), cat(biases)), widths, dim=1)
+            return found, scores
         return (
-            torch.cat([layer(x) for layer, x in zip(experts, inputs, strict=True)], dim=1),
-            torch.cat([layer(x) for layer, x in zip(scores, inputs, strict=False)], dim=1),
+            cat([linear(x, *layer) for layer, x in zip(experts, inputs, strict=True)], dim=1),
+            cat([linear(x, *layer) for layer, x in zip(gates, inputs, strict=False)], dim=1),
         )
+
+    def _gates(self) -> list[tuple[Tensor, Tensor]]:
+        """Weight [all experts, inputs] and bias of each gate: experts that it does not see have a score of NEVER."""
+        layers = [gate.scores for gate in self.each_gate]
+        return [
+            (layer.weight[seen], layer.bias[seen] + unseen)
+            for layer, seen, unseen in zip(layers, self.seen, self.unseen, strict=True)
+        ]
 
 
 class PLE(Ranker):
@@ -109,16 +116,11 @@ class PLE(Ranker):
 
 
 def _sight(tasks: int, own: int, shared: int, last: bool) -> tuple[Tensor, Tensor]:
-    """For each gate and expert the column of its score among all gates' scores, and what is added: 0, or NEVER."""
-    total = tasks * own + shared
-    columns = torch.zeros(tasks, total, dtype=torch.int64)
-    added = torch.full((tasks, total), NEVER)
-    for task in range(tasks):
-        visible = [*range(task * own, (task + 1) * own), *range(tasks * own, total)]
-        columns[task, visible] = torch.arange(len(visible)) + task * len(visible)
-        added[task, visible] = 0.0
-    if not last:
-        first = tasks * (own + shared)
-        columns = torch.cat([columns, torch.arange(first, first + total).unsqueeze(0)])
-        added = torch.cat([added, torch.zeros(1, total)])
-    return columns.flatten(), added.flatten()
+    """For each gate and expert the gate's own number of that expert, and what is added to its score: 0, or NEVER."""
+    experts = tasks * own + shared
+    sights = [[*range(task * own, (task + 1) * own), *range(tasks * own, experts)] for task in range(tasks)]
+    sights += [] if last else [list(range(experts))]
+    seen, unseen = torch.zeros(len(sights), experts, dtype=torch.int64), torch.full((len(sights), experts), NEVER)
+    for gate, visible in enumerate(sights):
+        seen[gate, visible], unseen[gate, visible] = torch.arange(len(visible)), 0.0
+    return seen, unseen
