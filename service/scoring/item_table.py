@@ -72,7 +72,8 @@ class ItemTable:
 
     def _find(self, keys: NDArray[np.int64], run: int) -> NDArray[np.int32]:
         rows = self._index.find(keys)
-        self._used[rows[rows != NONE]] = run
+        found = rows[rows != NONE]
+        self._used[found] = np.maximum(self._used[found], run)  # a newer run may read them too
         return rows
 
     def _keep(self, keys: NDArray[np.int64], columns: Columns, run: int) -> bool:

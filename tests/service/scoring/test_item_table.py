@@ -144,6 +144,25 @@ def test_a_running_run_keeps_its_rows() -> None:
     reader.run(slots(0, 12), during=others)
 
 
+def test_an_older_run_does_not_give_up_what_a_newer_one_reads() -> None:
+    reader = Reader(16)
+    table, wanted = reader.table, slots(0, 8)
+    reader.run(wanted)
+    newer: list[tuple[Columns, NDArray[np.int32], int]] = []
+    mixed = np.append(wanted, slots(50, 51))
+
+    def meanwhile(missing: NDArray[np.int64]) -> Columns:
+        newer.append(table.take(asking(wanted), lambda missing: columns_of(wanted[missing])))
+        return columns_of(mixed[missing])
+
+    _, _, older = table.take(asking(mixed), meanwhile)
+    table.done(older)
+    for first in range(100, 200, 8):
+        reader.run(slots(first, first + 8))
+    ((columns, rows, _),) = newer
+    np.testing.assert_array_equal(columns[rows], columns_of(wanted))
+
+
 def test_a_run_that_fails_holds_no_rows() -> None:
     reader = Reader(8)
 
