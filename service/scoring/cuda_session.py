@@ -7,13 +7,14 @@ from pathlib import Path
 import onnxruntime as ort
 
 from contract.errors import BundleError, ConfigError
-from service.scoring.engine import check_device, line, session_options
+from service.scoring.engine import line, open_session, session_options
 
 _CUDA, _TENSORRT = "CUDAExecutionProvider", "TensorrtExecutionProvider"
 _SHOWN = 5  # nodes in a message
+_TABLE_ROWS = 1 << 25  # more than any table of items has
 
 Provider = tuple[str, dict[str, str]]
-Profiles = Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]]  # by input: smallest and largest shape
+Shapes = Mapping[str, tuple[int, ...]]  # of a graph's inputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +28,13 @@ class CudaOptions:
     cache: Path = Path(".run/tensorrt")  # engines that TensorRT built; they fit one kind of GPU
 
 
-def open_cuda_session(path: Path, options: CudaOptions, *, captured: bool, profiles: Profiles) -> ort.InferenceSession:
-    """A session without a node on the CPU; ConfigError where there is no such device, BundleError for the graph.
+def open_cuda_session(path: Path, options: CudaOptions, *, captured: bool, largest: int) -> ort.InferenceSession:
+    """A session of up to `largest` rows without a node on the CPU, or BundleError.
 
     ONNX Runtime adds copies between host and device only around nodes on the CPU, so there are none either.
     """
-    check_device("cuda")
     ort.preload_dlls()  # CUDA and cuDNN from their wheels
-    providers = _providers(options, captured, profiles)
+    providers = cuda_providers(path, options, captured=captured, largest=largest)
     session = session_options()
     session.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
     session.add_session_config_entry("session.disable_cpu_ep_fallback", "1")  # opening fails where a node is there
@@ -79,30 +79,33 @@ def _reason(path: Path, providers: list[Provider], error: Exception) -> str:
     return f"{len(nodes)} nodes would run on the CPU ({shown}); export the model again" if nodes else line(error)
 
 
-def _providers(options: CudaOptions, captured: bool, profiles: Profiles) -> list[Provider]:
-    check_tensorrt(options)
+def cuda_providers(path: Path, options: CudaOptions, *, captured: bool, largest: int) -> list[Provider]:
+    """What runs a graph, in order of preference."""
     cuda = {
         "use_tf32": str(int(options.tf32)),
         "arena_extend_strategy": "kSameAsRequested",  # to what the largest bucket needs, and no further
-        "enable_cuda_graph": str(int(captured)),
+        "enable_cuda_graph": str(int(captured and not options.tensorrt)),
     }
     if options.megabytes:
         cuda["gpu_mem_limit"] = str(options.megabytes << 20)
     if not options.tensorrt:
         return [(_CUDA, cuda)]
     options.cache.mkdir(parents=True, exist_ok=True)
+    shapes = {node.name: tuple(node.shape[1:]) for node in open_session(path).get_inputs()}
+    rows = {"item_columns": _TABLE_ROWS}
+    most = _profile({name: (rows.get(name, largest), *columns) for name, columns in shapes.items()})
     tensorrt = {
         "trt_engine_cache_enable": "1",
         "trt_engine_cache_path": str(options.cache),
         "trt_timing_cache_enable": "1",
         "trt_timing_cache_path": str(options.cache),
-        # an engine is built for this range of shapes, once; without it, again for each shape outside of what it saw
-        "trt_profile_min_shapes": _shapes({name: low for name, (low, _) in profiles.items()}),
-        "trt_profile_opt_shapes": _shapes({name: high for name, (_, high) in profiles.items()}),
-        "trt_profile_max_shapes": _shapes({name: high for name, (_, high) in profiles.items()}),
+        # an engine is built once for this range of shapes; without it, again for every shape beyond those it saw
+        "trt_profile_min_shapes": _profile({name: (1, *columns) for name, columns in shapes.items()}),
+        "trt_profile_opt_shapes": most,
+        "trt_profile_max_shapes": most,
     }
-    return [(_TENSORRT, tensorrt), (_CUDA, {**cuda, "enable_cuda_graph": "0"})]
+    return [(_TENSORRT, tensorrt), (_CUDA, cuda)]
 
 
-def _shapes(shapes: Mapping[str, tuple[int, ...]]) -> str:
+def _profile(shapes: Shapes) -> str:
     return ",".join(f"{name}:{'x'.join(map(str, shape))}" for name, shape in shapes.items())

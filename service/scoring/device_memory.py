@@ -28,8 +28,9 @@ Form = tuple[tuple[int, ...], type[np.generic]]  # shape and type of a tensor
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """A tensor somewhere in a block."""
+    """A tensor somewhere in a block, whose memory lasts as long as this does."""
 
+    block: "Block"
     address: int
     shape: tuple[int, ...]
     dtype: type[np.generic]
@@ -45,7 +46,7 @@ class Block:
 
     def tensor(self, shape: tuple[int, ...], first: int = 0, dtype: type[np.generic] | None = None) -> Tensor:
         """A tensor that begins `first` bytes into the block."""
-        return Tensor(self._address + first, shape, dtype or self._dtype)
+        return Tensor(self, self._address + first, shape, dtype or self._dtype)
 
     def write(self, content: Array) -> None:
         """Copy all of the block from the host; it has arrived when this returns."""

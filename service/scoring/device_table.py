@@ -1,73 +1,82 @@
-"""Where columns of items lie in a device's table: a ring of rows, overwritten in turn.
+"""Columns of hot items in device memory, computed there once an item and model."""
 
-What a run misses is computed straight into the table: the item graph's output is bound to the rows it is to fill. So
-they lie side by side, and the ring is the eviction; no row is copied, and no graph scatters them.
-"""
-
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import onnxruntime as ort
 from numpy.typing import NDArray
 
-from service.scoring.row_index import NONE, Keys, RowIndex, Rows
+from service.scoring.buckets import fitting
+from service.scoring.device_lane import Step, form
+from service.scoring.device_memory import Block, Packed, Tensor
+from service.scoring.engine import Device
+from service.scoring.inputs import Inputs
+from service.scoring.row_ring import RowRing
+
+_WARM_RUNS = 2  # until the arena has what the shape needs
 
 
 @dataclass(frozen=True, slots=True)
-class Placement:
-    """Rows of a run's candidates, and which of them are to be computed."""
+class Table:
+    """Bounds of the table, beside the rows of one run."""
 
-    rows: Rows  # [N], of each candidate
-    computed: NDArray[np.int64]  # [M], positions of candidates whose columns are written to `start`, `start` + 1, …
-    start: int
-    keys: Keys  # of the first of them; the others have none, and are overwritten next
+    items: int = 0
+    megabytes: int = 0
 
 
-class RowRing:
-    """For one thread: between `place` and `keep` there is no other run."""
+class DeviceTable:
+    """The item graph writes into it, the candidates' graph reads it; for the thread of the device alone."""
 
-    def __init__(self, rows: int, padded: Callable[[int], int]) -> None:
-        """`padded(M)` rows, at most `rows` of them, are written where M are to be computed."""
-        self._index = RowIndex(rows)
-        self._rows, self._padded = rows, padded
-        self._head = 0
-        self.hits = self.misses = 0  # candidates
+    def __init__(
+        self,
+        item: ort.InferenceSession,
+        reader: ort.InferenceSession,
+        device: Device,
+        buckets: list[int],
+        bounds: Table,
+    ) -> None:
+        self._item, self._device, self._buckets = item, device, buckets
+        (self._output,) = item.get_outputs()
+        (_, width), dtype = form(self._output, 0)
+        self._row_bytes = width * np.dtype(dtype).itemsize
+        rows = buckets[-1] + min(bounds.items, (bounds.megabytes << 20) // self._row_bytes)
+        try:
+            self._block = Block(reader, device, form(self._output, rows))
+        except (RuntimeError, MemoryError):  # memory is short: the rows of one run, and what is left in them
+            rows = buckets[-1]
+            self._block = Block(reader, device, form(self._output, rows))
+        self.columns: Tensor = self._block.tensor((rows, width))
+        self.ring = RowRing(rows, lambda count: fitting(buckets, count))
+        self._lanes = {bucket: self._lane(bucket) for bucket in reversed(buckets)}  # the arena grows once
 
-    def place(self, keys: Keys) -> Placement:
-        """Rows for candidates of these keys, 0 for none. What is computed is found again only after `keep`."""
-        rows = self._index.find(keys)
-        while True:
-            missing = np.flatnonzero(rows == NONE)
-            named, first, place_of = _distinct(keys[missing])
-            start = self._start(len(first))
-            clash = (rows >= start) & (rows < start + self._padded(len(first))) if len(first) else np.zeros(0, np.bool_)
-            if not clash.any():
-                break
-            rows[clash] = NONE  # this run reads what it would overwrite: computed again
-        self.hits, self.misses = self.hits + len(keys) - len(missing), self.misses + len(missing)
-        if len(first):
-            self._index.forget(np.arange(start, start + self._padded(len(first))))
-            rows[missing] = start + place_of
-        return Placement(rows, missing[first], start, named)
+    def rows(self, inputs: Inputs) -> NDArray[np.int32]:
+        """Each candidate's row [N], after computing what is not there."""
+        placed = self.ring.place(inputs.item_keys)
+        if len(placed.computed):
+            bucket = fitting(self._buckets, len(placed.computed))
+            packed, step = self._lanes[bucket]
+            self._write(step, bucket, placed.start)
+            arrays = {"item_ids": inputs.item_ids, "item_dense": inputs.item_dense}
+            packed.send({name: _stored(arrays[name][placed.computed], packed.tensors[name]) for name in packed.tensors})
+            step.run()
+            self.ring.keep(placed)
+        return placed.rows
 
-    def keep(self, placed: Placement) -> None:
-        """What was to be computed has been."""
-        count = len(placed.keys)
-        if count:
-            self._index.enter(placed.keys, np.arange(placed.start, placed.start + count, dtype=np.int32))
-            self._head = placed.start + count
+    def _lane(self, rows: int) -> tuple[Packed, Step]:
+        packed = Packed(self._item, self._device, {node.name: form(node, rows) for node in self._item.get_inputs()})
+        step = Step(self._item, self._device)  # never captured: it writes elsewhere each time
+        step.read(packed.tensors)
+        self._write(step, rows, 0)
+        for _ in range(_WARM_RUNS):
+            step.run()
+        return packed, step
 
-    def _start(self, count: int) -> int:
-        """Where so many rows fit in one piece."""
-        return self._head if self._head + self._padded(count) <= self._rows else 0
+    def _write(self, step: Step, rows: int, first: int) -> None:
+        """Bind the output to rows of the table from `first` on."""
+        shape, _ = form(self._output, rows)
+        step.write({self._output.name: self._block.tensor(shape, first * self._row_bytes)})
 
 
-def _distinct(keys: Keys) -> tuple[Keys, NDArray[np.int64], NDArray[np.int64]]:
-    """Keys but 0; where each of them is first, then where the 0s are; and of each key, its place among these."""
-    named, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
-    nameless = np.flatnonzero(keys == 0)
-    if not len(nameless):
-        return named, first, inverse
-    inverse = inverse - 1  # of the sorted keys, which are not negative, 0 was the first
-    inverse[nameless] = len(named) - 1 + np.arange(len(nameless))
-    return named[1:], np.append(first[1:], nameless), inverse
+def _stored(columns: NDArray[np.generic], tensor: Tensor) -> NDArray[np.generic]:
+    """The stored columns, which come before those that a request brings."""
+    return columns[:, : tensor.shape[1]]

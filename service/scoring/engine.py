@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from contract.bundle import Bundle
 from contract.errors import BundleError, ConfigError
-from contract.rows import layout
+from contract.rows import Layout, layout
 from contract.schema import Side, dense_columns
 from service.scoring.inputs import Inputs
 from service.scoring.item_table import ItemTable
@@ -19,6 +19,7 @@ Scores = dict[str, NDArray[np.float32]]  # by task, [N]
 CANDIDATE_INPUTS = {
     "request_columns", "item_columns", "request_of_item", "item_rows", "cross_ids", "cross_dense"
 }  # fmt: skip
+PLAIN = "_plain"  # ends the names of graphs for candidates that bring no cross features
 
 
 class Engine(Protocol):
@@ -47,6 +48,7 @@ class CpuEngine:
         candidates = [name for name in self._sessions if name.startswith("candidate")]
         self._reads = {name: check_inputs(bundle, name, self._sessions[name]) for name in candidates}
         self._cross = layout(bundle.schema, bundle.dictionaries, Side.CROSS)
+        self._plain = PLAIN if f"candidate{PLAIN}" in self._sessions else ""
         self._tasks = list(bundle.manifest.tasks)
         stored = bundle.schema.on(Side.ITEM)
         self._ids, self._dense = sum(field.slots for field in stored), len(dense_columns(stored))
@@ -58,7 +60,7 @@ class CpuEngine:
     def run(self, inputs: Inputs) -> Scores:
         """Scores of N candidates."""
         cross_ids, cross_dense = inputs.item_ids[:, self._ids :], inputs.item_dense[:, self._dense :]
-        plain = "_plain" if self._is_plain(cross_ids, cross_dense) else ""
+        plain = self._plain if self._plain and is_plain(self._cross, cross_ids, cross_dense) else ""
         fed: dict[str, NDArray[Any]] = {
             "request_of_item": inputs.request_of_item, "cross_ids": cross_ids, "cross_dense": cross_dense,
         }  # fmt: skip
@@ -77,13 +79,6 @@ class CpuEngine:
     def _item_columns(self, inputs: Inputs, candidates: NDArray[np.int64]) -> NDArray[np.float32]:
         ids, dense = inputs.item_ids[candidates, : self._ids], inputs.item_dense[candidates, : self._dense]
         return self._columns("item", ids, dense)
-
-    def _is_plain(self, ids: NDArray[np.int32], dense: NDArray[np.float32]) -> bool:
-        """Whether no candidate brought cross features, and graphs for that are there."""
-        defaults = self._cross
-        return "candidate_plain" in self._sessions and bool(
-            (ids == defaults.default_ids).all() and (dense == defaults.default_dense).all()
-        )
 
     def _columns(
         self, side: str, ids: NDArray[np.int32], dense: NDArray[np.float32], plain: str = ""
@@ -116,6 +111,11 @@ def check_inputs(bundle: Bundle, name: str, candidate: ort.InferenceSession) -> 
             f"{bundle.graphs[name]}: the graph's inputs and outputs do not fit the manifest: {', '.join(unknown)}"
         )
     return inputs
+
+
+def is_plain(cross: Layout, ids: NDArray[np.int32], dense: NDArray[np.float32]) -> bool:
+    """Whether no candidate brought cross features: all of them hold their defaults."""
+    return bool((ids == cross.default_ids).all() and (dense == cross.default_dense).all())
 
 
 def check_device(device: Device) -> None:

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from contract.bundle import TOLERANCE, Arrays, Bundle, difference, read_bundle
 from contract.errors import BundleError, ConfigError
-from service.scoring.cuda_engine import CudaEngine, Table, device_thread
+from service.scoring.cuda_engine import CudaEngine, device_thread
 from service.scoring.cuda_session import CudaOptions
+from service.scoring.device_table import Table
 from service.scoring.inputs import Inputs, from_arrays, merge
 from tests.service.bundles import SCHEMA, Graph, draw_inputs, write_tiny_bundle
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from service.scoring.buckets import candidate_buckets, fitting
-from service.scoring.device_table import RowRing
 from service.scoring.row_index import Keys
+from service.scoring.row_ring import RowRing
 from tests.service.scoring.test_row_index import keys
 
 LARGEST = 128
