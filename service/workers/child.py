@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from time import monotonic
 
 from service.process import Greeting
 from service.workers.channel import CONNECTION, FAILED, LEAVING, LOADED, PAGE, SAMPLES, UP, Message, pair
@@ -32,7 +31,7 @@ class Child:
     """Started by its constructor; `ended` waits for its end."""
 
     def __init__(self, number: int, environment: Mapping[str, str], address: str, hooks: Hooks) -> None:
-        self.number, self.started, self._hooks = number, monotonic(), hooks
+        self.number, self._hooks = number, hooks
         self.up = self.gone = False
         self.loaded: Greeting | None = None
         self.failure: str | None = None

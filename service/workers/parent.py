@@ -88,29 +88,32 @@ class Parent:
     async def _keep(self, number: int) -> None:
         """A worker of this number, and after it another, until all end."""
         delay = _FIRST_DELAY / 2
-        while not self._ending.is_set():
-            hooks = Hooks(self._changed, self._noted, self._asked)
-            child = self._children[number] = Child(number, self._environment, self._address, hooks)
-            cause = await child.ended()
-            del self._children[number]
-            self._totals.retire(number)
+        while True:
+            started = monotonic()
+            why = await self._live(number)
+            if not self._complete and not self._ending.is_set():
+                self._failure = TwinscoreError(why)
+                self._ending.set()
             if self._ending.is_set():
                 return
-            if not self._complete:
-                self._fail(child, cause)
-                return
             self._deaths.inc()
-            delay = _FIRST_DELAY if monotonic() - child.started > _STEADY_SECONDS else min(2 * delay, _LONGEST_DELAY)
-            why = child.failure or cause
-            print(f"warning: worker {number} ended: {why}; the next starts in {delay:g} s", file=sys.stderr, flush=True)
+            delay = _FIRST_DELAY if monotonic() - started > _STEADY_SECONDS else min(2 * delay, _LONGEST_DELAY)
+            print(f"warning: {why}; its successor starts in {delay:g} s", file=sys.stderr, flush=True)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._ending.wait(), delay)
+                return
 
-    def _fail(self, child: Child, cause: str) -> None:
-        few = "it may need more memory than there is" if cause.startswith("killed") else "what it printed is above"
-        said = child.failure or f"worker {child.number} ended before all were ready: {cause}; {few}"
-        self._failure = TwinscoreError(said)
-        self._ending.set()
+    async def _live(self, number: int) -> str:
+        """One worker from its start to its end, and why that came."""
+        hooks = Hooks(self._changed, self._noted, self._asked)
+        try:
+            child = self._children[number] = Child(number, self._environment, self._address, hooks)
+        except OSError as error:  # no memory, or no process more
+            return f"worker {number} could not be started: {error.strerror}"
+        cause = await child.ended()
+        del self._children[number]
+        self._totals.retire(number)
+        return child.failure or f"worker {number} ended: {cause}"
 
     def _changed(self, child: Child) -> None:
         self._balance.among(list(self._children.values()))

@@ -172,6 +172,32 @@ def test_metrics_are_those_of_all_whoever_is_asked(workers: Workers, redis: Redi
     assert pages[0]["process_resident_memory_bytes"] > 0.9 * workers_memory
 
 
+def test_a_worker_that_does_not_answer_is_shown_as_it_was(workers: Workers, redis: Redis) -> None:
+    with closing(workers.connect()) as one, closing(workers.connect()) as other:
+        for connection in (one, other):
+            score(connection)
+        before = samples(ask(one, "/metrics"))
+        pid = min(workers.pids())
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            answers = [_page_in_time(connection) for connection in (one, other)]
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        (page,) = filter(None, answers)
+        for name in ("twinscore_candidates_total", "twinscore_stage_seconds_count total", "twinscore_worker_ready 0"):
+            assert page[name] == before[name]
+
+
+def _page_in_time(connection: http.client.HTTPConnection) -> Samples | None:
+    """Over this connection, or None where its worker is the one that does not answer."""
+    assert connection.sock is not None
+    connection.sock.settimeout(3)
+    try:
+        return samples(ask(connection, "/metrics"))
+    except TimeoutError:
+        return None
+
+
 def test_a_worker_that_dies_is_replaced_and_no_counter_goes_back(
     folder: Path, redis: Redis, redis_address: str
 ) -> None:
@@ -199,7 +225,7 @@ def test_a_worker_that_dies_is_replaced_and_no_counter_goes_back(
         assert connections(samples(ask(alive[0], "/metrics"))) == [1, 2]
         workers.process.terminate()
         errors = workers.process.communicate(timeout=20)[1]
-        assert "killed by SIGKILL; the next starts in 0.5 s" in errors
+        assert "killed by SIGKILL; its successor starts in 0.5 s" in errors
         assert errors.count("\n") == 1
 
 

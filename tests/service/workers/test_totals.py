@@ -1,5 +1,7 @@
 """The page of metrics of several workers."""
 
+from functools import partial
+
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -59,7 +61,7 @@ def test_item_rows_are_followed_where_every_worker_does(values: tuple[int, int],
     totals = Totals()
     for worker, value in enumerate(values):
         metrics = Metrics()
-        metrics.watch_items("s", lambda: 7, lambda value=value: bool(value))
+        metrics.watch_items("s", lambda: 7, partial(bool, value))
         metrics.loaded("ple", "v1", "f", "d")
         totals.note(worker, samples(metrics.registry))
     lines = page(totals)
