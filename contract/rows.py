@@ -59,6 +59,8 @@ class Layout:
 
     def decode(self, rows: Sequence[bytes | None]) -> Rows:
         """Matrices of stored rows (None: absent), defaults where a row is missing or corrupt."""
+        if len(rows) == 1:
+            return self._decode_one(rows[0])
         present = [row or b"" for row in rows]
         fits = np.fromiter(map(len, present), np.int64, len(rows)) == self.width
         words = np.frombuffer(b"".join(present if fits.all() else compress(present, fits)), "<u4")
@@ -72,6 +74,15 @@ class Layout:
         missing = np.ones(len(rows), bool)
         missing[found] = False
         return Rows(ids, dense, missing, int(missing.sum()) - rows.count(None))
+
+    def _decode_one(self, row: bytes | None) -> Rows:
+        """The same of one row, without the machinery for many."""
+        words = np.frombuffer(row, "<u4") if row is not None and len(row) == self.width else None
+        if words is None or self._check(words[None, :-1])[0] != words[-1]:
+            absent = self.default_ids[None].copy(), self.default_dense[None].copy()
+            return Rows(*absent, np.ones(1, bool), int(row is not None))
+        ids = len(self.default_ids)
+        return Rows(words[None, :ids].view("<i4").copy(), words[None, ids:-1].view("<f4").copy(), np.zeros(1, bool), 0)
 
     def _check(self, words: NDArray[np.uint32]) -> NDArray[np.uint32]:
         total: NDArray[np.uint32] = (words * self._weights).sum(axis=1, dtype=np.uint32) + np.uint32(self.seed)

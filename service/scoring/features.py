@@ -18,6 +18,7 @@ from service.scoring.item_rows import Found
 from service.scoring.store import Stored
 
 _SHOWN = 12  # names in a hint
+_SEEN = 10_000  # values kept
 _Number = TypeVar("_Number", np.int32, np.float32)
 
 
@@ -41,6 +42,7 @@ class Encoder:
         self._user, self._context, self.item_layout, self._cross = (sides[side] for side in Side)
         self.looks_up_users = self.schema.user_key is not None and bool(self._user.fields)
         self.looks_up_items = self.schema.item_key is not None and bool(self.item_layout.fields)
+        self._seen: dict[tuple[str, str | int], Any] = {}
         self._request_place = _places(self.schema.request_fields)
         self._item_place = _places(self.schema.item_fields)
 
@@ -72,9 +74,22 @@ class Encoder:
         for name, value in features.items():
             field = self._field(name, where, side)
             try:
-                self._put(matrices, self._request_place, field, slice(0, 1), [value])
+                matrices[field.kind is Kind.NUMERIC][0, self._request_place[name]] = self._encoded(field, value)
             except ValueError as error:
                 raise ServiceProblem(INVALID_FEATURE, f"{where}.{name}: {error}") from None
+
+    def _encoded(self, field: Field, value: Any) -> Any:
+        """One value's ids or number; those seen lately are kept, since a request has few and they recur."""
+        if type(value) is not str and type(value) is not int:
+            return encode_field(field, self._dictionaries, [value])[0]
+        key = (field.name, value)  # a string never equals an integer
+        found = self._seen.get(key)
+        if found is None:
+            found = encode_field(field, self._dictionaries, [value])[0]
+            if len(self._seen) >= _SEEN:
+                self._seen.clear()
+            self._seen[key] = found
+        return found
 
     def _set_items(self, matrices: "Matrices", keys: NDArray[np.int64], items: Sequence[Candidate]) -> None:
         rows: dict[str, list[int]] = {}
@@ -139,10 +154,15 @@ def _places(fields: tuple[Field, ...]) -> Place:
 
 def _widened(rows: Rows | Found, moment: Layout) -> Matrices:
     """Stored rows, and beside them the defaults of the fields that arrive with the request."""
+    if not moment.fields:
+        return rows.ids, rows.dense
     return _beside(rows.ids, moment.default_ids), _beside(rows.dense, moment.default_dense)
 
 
-def _beside(rows: NDArray[_Number], defaults: NDArray[_Number]) -> NDArray[_Number]:
-    wide = np.empty((len(rows), rows.shape[1] + len(defaults)), rows.dtype)  # a fifth of the time of np.hstack
-    wide[:, : rows.shape[1]], wide[:, rows.shape[1] :] = rows, defaults
-    return wide
+def _beside(stored: NDArray[Any], defaults: NDArray[Any]) -> NDArray[Any]:
+    rows, width = stored.shape
+    if not len(defaults):
+        return stored
+    joined = np.empty((rows, width + len(defaults)), stored.dtype)
+    joined[:, :width], joined[:, width:] = stored, defaults
+    return joined

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
-from os import urandom
+from random import getrandbits
 from time import perf_counter
 from typing import cast
 
@@ -36,7 +36,7 @@ class Call:
 
 def new_call() -> Call:
     """A call with an id of its own."""
-    return Call(urandom(16).hex())
+    return Call(f"{getrandbits(128):032x}")
 
 
 class Stopwatch:
