@@ -1,14 +1,21 @@
 """The engine of a device, with the runtime's CPU build as the device: it binds memory by address as CUDA does."""
 
 import threading
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from shutil import copytree
+from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from numpy.typing import NDArray
 
 from contract.bundle import TOLERANCE, Arrays, Bundle, difference, read_bundle
 from contract.errors import BundleError, ConfigError
+from contract.rows import layout
+from contract.schema import Side
 from service.scoring.cuda_engine import CudaEngine, device_thread
 from service.scoring.cuda_session import CudaOptions
 from service.scoring.device_table import Table
@@ -132,6 +139,60 @@ def test_without_the_split_scores_are_the_same(bundle: Bundle, graph: Graph) -> 
     whole = CudaEngine(bundle, largest=128, device="cpu", split=False)
     for requests, candidates in ((1, 1), (20, 100), (100, 300)):
         check(whole, graph, drawn(requests, candidates))
+
+
+def altered(bundle: Bundle, folder: Path, graphs: Mapping[str, onnx.ModelProto]) -> Bundle:
+    """The bundle with these graphs added or replaced."""
+    copytree(bundle.path, folder)
+    for name, model in graphs.items():
+        onnx.save(model, folder / f"{name}.onnx")
+    files = {**bundle.manifest.files, **{f"{name}.onnx": "" for name in graphs}}
+    return replace(bundle, path=folder, manifest=bundle.manifest.model_copy(update={"files": files}))
+
+
+def with_constants(model: onnx.ModelProto, values: Mapping[str, NDArray[Any]]) -> onnx.ModelProto:
+    """These inputs become constants of one row, which numpy's rules of shapes repeat."""
+    inputs = [node for node in model.graph.input if node.name not in values]
+    model.graph.ClearField("input")
+    model.graph.input.extend(inputs)
+    model.graph.initializer.extend(onnx.numpy_helper.from_array(value, name) for name, value in values.items())
+    return model
+
+
+def test_candidates_without_cross_features_take_the_plain_graphs(bundle: Bundle, graph: Graph, tmp_path: Path) -> None:
+    """Here the plain graphs take the affinity for 5 where it is its default, which tells them from the others."""
+    values = {"cross_ids": np.zeros((1, 0), np.int32), "cross_dense": np.full((1, 1), 5, np.float32)}
+    plain = with_constants(onnx.load(bundle.graphs["candidate"]), values)
+    two = altered(
+        bundle, tmp_path / "v1", {"candidate_plain": plain, "request_plain": onnx.load(bundle.graphs["request"])}
+    )
+    engine = CudaEngine(two, largest=64, table=Table(100, 1), device="cpu")
+    brought = drawn(3, 50)
+    check(engine, graph, brought)
+    (default,) = layout(two.schema, two.dictionaries, Side.CROSS).default_dense
+    one_brought = drawn(3, 50)
+    one_brought.item_dense[1:, -1] = default
+    check(engine, graph, one_brought)
+    none = drawn(3, 50)
+    none.item_dense[:, -1] = default
+    five = drawn(3, 50)
+    five.item_dense[:, -1] = 5
+    for task, scores in engine.run(five).items():
+        assert (difference(scores, engine.run(none)[task]) <= TOLERANCE).all()
+
+
+def test_a_graph_that_replays_other_scores_is_refused(bundle: Bundle, tmp_path: Path) -> None:
+    model = onnx.load(bundle.graphs["candidate"])
+    last = next(node for node in model.graph.node if "ctr" in node.output)
+    last.output[0] = "ctr:steady"
+    model.graph.node.extend(
+        [
+            onnx.helper.make_node("RandomUniformLike", ["ctr:steady"], ["ctr:noise"]),
+            onnx.helper.make_node("Add", ["ctr:steady", "ctr:noise"], ["ctr"]),
+        ]
+    )
+    with pytest.raises(BundleError, match=r"64 candidates replays other scores .*TWINSCORE_CUDA_GRAPHS=false"):
+        CudaEngine(altered(bundle, tmp_path / "v1", {"candidate": model}), largest=64, device="cpu")
 
 
 def test_one_thread_calls_the_device(bundle: Bundle, engine: CudaEngine, graph: Graph) -> None:
