@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-UP, LOADED, FAILED, LEAVING = b"up", b"loaded", b"failed", b"leaving"  # a worker's state
+UP, LOADED, GREETING, FAILED, LEAVING = b"up", b"loaded", b"greeting", b"failed", b"leaving"  # a worker's state
 CONNECTION, SAMPLES, PAGE = b"connection", b"samples", b"page"  # a request's socket; metrics of one, of all
 _LONGEST_WORD, _ONE_DESCRIPTOR = 16, socket.CMSG_SPACE(4)
 

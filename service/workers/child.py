@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from service.process import Greeting
-from service.workers.channel import CONNECTION, FAILED, LEAVING, LOADED, PAGE, SAMPLES, UP, Message, pair
+from service.workers.channel import CONNECTION, FAILED, GREETING, LEAVING, LOADED, PAGE, SAMPLES, UP, Message, pair
 from service.workers.tally import new_tally
 
 _SAMPLES_SECONDS = 1.0  # a worker that takes longer to tell its metrics is shown as it was
@@ -32,8 +32,8 @@ class Child:
 
     def __init__(self, number: int, environment: Mapping[str, str], address: str, hooks: Hooks) -> None:
         self.number, self._hooks = number, hooks
-        self.up = self.gone = False
-        self.loaded: Greeting | None = None
+        self.up = self.loaded = self.gone = False
+        self.greeting: Greeting | None = None
         self.failure: str | None = None
         self.turn = 0  # of the last connection, among all
         self._given, self._closed = 0, new_tally()
@@ -107,7 +107,10 @@ class Child:
                 self.up = True
                 self._hooks.changed(self)
             case word if word == LOADED:
-                self.loaded = Greeting(**json.loads(message.text()))
+                self.loaded = True
+                self._hooks.changed(self)
+            case word if word == GREETING:
+                self.greeting = Greeting(**json.loads(message.text()))
                 self._hooks.changed(self)
             case word if word == FAILED:
                 self.failure = message.text().decode()

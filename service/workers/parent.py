@@ -117,10 +117,10 @@ class Parent:
 
     def _changed(self, child: Child) -> None:
         self._balance.among(list(self._children.values()))
-        if not self._complete and sum(child.loaded is not None for child in self._children.values()) == self._workers:
+        greetings = [child.greeting for child in self._children.values() if child.greeting is not None]
+        if not self._complete and len(greetings) == self._workers:
             self._complete = True
-            assert child.loaded is not None
-            child.loaded.show(self._address)
+            greetings[-1].show(self._address)
 
     def _noted(self, child: Child, samples: bytes) -> None:
         self._totals.note(child.number, samples)
@@ -137,5 +137,5 @@ class Parent:
             gauge.clear()
         for number, child in self._children.items():
             self._connections.labels(number).set(child.connections)
-            self._ready.labels(number).set(child.loaded is not None)
+            self._ready.labels(number).set(child.loaded)
         asker.show(self._totals.page(self._registry))

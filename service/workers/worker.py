@@ -21,7 +21,7 @@ from service.errors import NOT_READY, ServiceProblem
 from service.process import leave_on_signals, run_loop
 from service.server import Server
 from service.settings import Settings, read_settings
-from service.workers.channel import CONNECTION, FAILED, LEAVING, LOADED, PAGE, SAMPLES, UP, Channel, Message
+from service.workers.channel import CONNECTION, FAILED, GREETING, LEAVING, LOADED, PAGE, SAMPLES, UP, Channel, Message
 from service.workers.tally import Tally
 from service.workers.totals import samples
 
@@ -55,7 +55,7 @@ class WorkerServer(Server):
         await super().startup(sockets=[])
         asyncio.get_running_loop().add_reader(self._channel.fileno(), self._read)
         self._channel.send(UP)
-        self._keep(self._tell_loaded())
+        self._keep(self._tell())
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """No more connections, please."""
@@ -68,10 +68,13 @@ class WorkerServer(Server):
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _tell_loaded(self) -> None:
-        greeting = await self.greeting(self._address)
-        if greeting is not None:
-            self._channel.send(LOADED, text=json.dumps(dataclasses.asdict(greeting)).encode())
+    async def _tell(self) -> None:
+        """At once that the models are loaded, and what there is to say when somebody has looked into Redis for it."""
+        await self.service.loaded.wait()
+        if self.service.failure is None:
+            self._channel.send(LOADED)
+        if (greeting := await self.greeting(self._address)) is not None:
+            self._channel.send(GREETING, text=json.dumps(dataclasses.asdict(greeting)).encode())
 
     def _read(self) -> None:
         for message in self._channel.receive():
