@@ -1,14 +1,19 @@
 """The model bundle on disk: an immutable folder `bundles/<model>/<version>/`, written whole, verified by digest.
 
-model.onnx          the whole graph: the five inputs of INPUTS, one output [N] a task; for any ONNX runtime
+model.onnx          the whole graph: the five inputs of INPUTS, one output [N] a task; for any ONNX runtime; always fp32
 request.onnx        the same function in three: request_ids, request_dense → request_columns [R, …]
 item.onnx           item_ids, item_dense, the stored item fields alone → item_columns [M, …]
-candidate.onnx      both columns, request_of_item [N], item_rows [N], cross_ids and cross_dense [N, …] → the tasks
+candidate.onnx      both columns, request_of_item [N], item_rows [N], cross_ids and cross_dense [N, …] → the tasks;
+                    its large matrix products are of the manifest's `precision`, all else of every graph is fp32
 *_plain.onnx        request and candidate again, for candidates whose cross fields all hold their defaults
 schema.json         the schema it was trained on
 dictionaries/       value → id, one file a field, so that raw values in a request can be encoded
-golden.npz          inputs and the scores that PyTorch gave for them; `difference` and TOLERANCE say what agrees
+golden.npz          inputs and the scores that PyTorch gave for them; `difference` and the manifest's `tolerance` say
+                    what agrees
 manifest.json       what it is, and the sha256 of every other file
+
+A precision other than fp32 is a model of its own, `<model>-int8` or `<model>-fp16`: the newest version of `ple` never
+becomes another function, and an experiment can hold both against each other.
 """
 
 from collections.abc import Iterator, Mapping
@@ -31,6 +36,8 @@ from contract.schema import Schema, Strict, read_schema
 GRAPHS = ("request", "item", "candidate", "request_plain", "candidate_plain")  # of the split, those there are
 INPUTS = ("request_ids", "request_dense", "item_ids", "item_dense", "request_of_item")
 TOLERANCE = 1e-5  # fp32: largest `difference`
+LOOSEST = 0.05  # the same of any precision
+Precision = Literal["fp32", "int8", "fp16"]
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -45,11 +52,14 @@ class Manifest(Strict):
     fingerprint: str
     dictionary_sizes: dict[str, int]
     opset: int
-    precision: Literal["fp32"] = "fp32"
+    precision: Precision = "fp32"
+    tolerance: float = Attribute(default=TOLERANCE, gt=0, le=LOOSEST)  # of the golden scores
     source_commit: str
     dataset: str
     rows: int
-    metrics: dict[str, dict[str, float | None]]  # validation, by task
+    metrics: dict[str, dict[str, float | None]]  # validation, by task; those of the checkpoint
+    loss: dict[str, dict[str, float | None]] = Attribute(default_factory=dict)  # metrics of `precision` minus fp32's
+    loss_rows: int = 0  # validation rows that `loss` was measured on
     recipe: dict[str, object]
     parity: float  # largest `difference` between PyTorch and ONNX Runtime that export saw
     macs: dict[str, int]  # by graph: multiply-accumulates of a row

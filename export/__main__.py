@@ -10,7 +10,7 @@ from contract.command import run
 def _model(args: argparse.Namespace) -> int:
     from export.model import export_model
 
-    export_model(args.run, args.out)
+    export_model(args.run, args.out, args.precision, args.data, args.max_auc_loss)
     return 0
 
 
@@ -27,6 +27,18 @@ def _parser() -> argparse.ArgumentParser:
     model = commands.add_parser("model", help="checkpoint → verified ONNX bundle")
     model.add_argument("--run", type=Path, required=True, help="folder that `python -m training train` wrote")
     model.add_argument("--out", type=Path, default=Path("bundles"), help="bundles/<model>/<version>/ appears here")
+    model.add_argument(
+        "--precision",
+        choices=("fp32", "int8", "fp16", "bf16"),
+        default="fp32",
+        help="of large matrix products: fp32 is exact, int8 for CPUs, fp16 for GPUs; those become <model>-int8, -fp16",
+    )
+    model.add_argument(
+        "--data", type=Path, help="whose validation rows say what int8 or fp16 costs (default: the run's)"
+    )
+    model.add_argument(
+        "--max-auc-loss", type=float, default=0.001, metavar="LOSS", help="refuse what costs a task more (%(default)s)"
+    )
     model.set_defaults(command=_model)
     features = commands.add_parser("features", help="user and item tables → rows in Redis")
     features.add_argument("--data", type=Path, required=True, help="folder that `python -m training prepare` wrote")

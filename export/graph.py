@@ -14,6 +14,7 @@ from contract.bundle import Arrays
 
 OPSET = 20
 LARGEST = 2**20  # rows; the tracer wants a bound
+LARGE = 2**13  # weights: below, a product in a smaller type saves less than the casts around it cost
 
 
 def trace(module: torch.nn.Module, example: Arrays, rows: Mapping[str, str], outputs: list[str]) -> onnx.ModelProto:
@@ -74,3 +75,10 @@ def _without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
         part.ClearField("metadata_props")
         part.ClearField("doc_string")
     return model
+
+
+def large_products(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
+    """Matrix products by a constant of at least LARGE weights: experts, banks and towers, but no gate's scores."""
+    weights = {tensor.name: tensor.dims for tensor in graph.initializer}
+    products = [node for node in graph.node if node.op_type in ("Gemm", "MatMul")]
+    return [node for node in products if len(d := weights.get(node.input[1], ())) == 2 and int(np.prod(d)) >= LARGE]

@@ -17,34 +17,53 @@ from contract.schema import Schema, Side
 from export.draws import draw_inputs
 from export.graph import OPSET, macs, trace
 from export.parity import torch_scores, verify, verify_split
+from export.precision import check_precision
 from export.split import split_graphs
+from export.variant import MAX_AUC_LOSS, make_variant, validation_rows
 from training.checkpoint import Checkpoint, load_checkpoint
 from training.models.ranker import Ranker
 
 GOLDEN_REQUESTS, GOLDEN_ITEMS = 4, 64
 
 
-def export_model(run: Path, out: Path) -> Path:
-    """Write `out/<model>/<version>/` and return it; BundleError, and no bundle, where parity misses the tolerance."""
+def export_model(
+    run: Path, out: Path, precision: str = "fp32", data: Path | None = None, max_auc_loss: float = MAX_AUC_LOSS
+) -> Path:
+    """Write `out/<model>/<version>/` and return it; BundleError, and no bundle, where parity misses the tolerance.
+
+    Other precisions than fp32 go to `out/<model>-<precision>`; they are scaled and assessed on validation rows of
+    `data`, by default of the data that the run was trained on.
+    """
     console = Console(soft_wrap=True)
     logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)  # asks for torchvision
+    wanted = check_precision(precision)
     checkpoint = load_checkpoint(run)
+    rows = None if wanted == "fp32" else validation_rows(checkpoint, data)
     with tempfile.TemporaryDirectory() as scratch, console.status(f"export {checkpoint.config.model}"):
         model, schema, graph = checkpoint.model, checkpoint.schema, Path(scratch) / "model.onnx"
         export_graph(model, schema, graph)
         cross = layout(schema, read_dictionaries(run, schema), Side.CROSS)
-        halves = export_split(model, schema, cross, Path(scratch))
-        parity = max(verify(model, schema, graph), verify_split(model, schema, halves, cross))
-        manifest = _manifest(checkpoint, {"model": graph, **halves}, parity)
+        graphs = {"model": graph, **export_split(model, schema, cross, Path(scratch))}
+        parity = max(verify(model, schema, graph), verify_split(model, schema, graphs, cross))
+        manifest = _manifest(checkpoint, graphs, parity)
+        golden = golden_inputs(checkpoint)
+        expected = torch_scores(model, schema, golden)
+        if wanted != "fp32" and rows is not None:
+            variant = make_variant(graphs, wanted, rows, schema, Path(scratch) / wanted, max_auc_loss)
+            console.print(*variant.tables)
+            graphs |= variant.graphs
+            manifest = variant.manifest(manifest, variant.tolerance(graphs, schema, golden, expected))
         with new_bundle(out, manifest) as folder:
-            for path in (graph, *halves.values()):
+            for path in graphs.values():
                 copy(path, folder)
             copy(run / "schema.json", folder / "schema.json")
             copytree(run / "dictionaries", folder / "dictionaries")
-            golden = golden_inputs(checkpoint)
-            write_golden(folder, golden, torch_scores(checkpoint.model, checkpoint.schema, golden))
+            write_golden(folder, golden, expected)
     path = out / manifest.model / manifest.version
-    console.print(f"{path}: verified, within {parity:.1e} of PyTorch", highlight=False)
+    told = f"within {parity:.1e} of PyTorch" + (
+        "" if rows is None else f" in fp32, {manifest.tolerance:.1e} in {wanted}"
+    )
+    console.print(f"{path}: verified, {told}", highlight=False)
     return path
 
 

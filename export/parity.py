@@ -70,13 +70,22 @@ class SplitSession:
         chosen = {"request": f"request{suffix}", "item": "item", "candidate": f"candidate{suffix}"}
         self._sessions = {part: cpu_session(graphs[name]) for part, name in chosen.items() if name in graphs}
         self._tasks = [task.name for task in schema.tasks]
+        self.reads = [node.name for node in self._sessions["candidate"].get_inputs()]
 
     def scores(self, inputs: Arrays) -> dict[str, NDArray[np.float32]]:
         """Scores by task, [candidates] each, for inputs of a split ranker."""
+        return self.candidate_scores(self.columns(inputs))
+
+    def columns(self, inputs: Arrays) -> Arrays:
+        """The inputs with the columns of request and item: what the candidates' graph reads is among these."""
         fed = dict(inputs)
         for side in ("request", "item"):
             if side in self._sessions:
                 (fed[f"{side}_columns"],) = self._run(side, None, fed)
+        return fed
+
+    def candidate_scores(self, fed: Arrays) -> dict[str, NDArray[np.float32]]:
+        """Scores of what `columns` gave."""
         return dict(zip(self._tasks, self._run("candidate", self._tasks, fed), strict=True))
 
     def _run(self, name: str, outputs: list[str] | None, fed: Arrays) -> list[NDArray[np.float32]]:

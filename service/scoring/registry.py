@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from contract.bundle import TOLERANCE, Bundle, Manifest, difference, latest_version, read_bundle
+from contract.bundle import Bundle, Manifest, difference, latest_version, read_bundle
 from contract.errors import BundleError
 from contract.schema import Schema
 from service.metrics import Metrics
@@ -100,6 +100,7 @@ def open_engine(bundle: Bundle, settings: Settings) -> Engine:
 def check_golden(bundle: Bundle, engine: Engine) -> None:
     """BundleError where a score differs from the one PyTorch gave at export, naming task and case."""
     inputs, expected = bundle.golden()
+    tolerance = bundle.manifest.tolerance
     try:
         scores = engine.run(from_arrays(inputs))
     except Exception as error:  # the runtime's own classes
@@ -109,12 +110,12 @@ def check_golden(bundle: Bundle, engine: Engine) -> None:
         if got.shape != wanted.shape:
             raise BundleError(f"{bundle.path}: task '{task}': {got.shape} scores for {wanted.shape} golden cases")
         gap = difference(wanted, got)
-        bad = np.flatnonzero(~(gap <= TOLERANCE))
+        bad = np.flatnonzero(~(gap <= tolerance))
         if len(bad):
             case = int(bad[0])
             raise BundleError(
                 f"{bundle.path}: task '{task}', golden case {case}: score {got[case]:.6g}, but {wanted[case]:.6g} "
-                f"at export (tolerance {TOLERANCE:g}; {len(bad)} of {len(gap)} cases differ); export the model again"
+                f"at export (tolerance {tolerance:g}; {len(bad)} of {len(gap)} cases differ); export the model again"
             )
 
 

@@ -1,0 +1,91 @@
+"""A bundle's graphs in int8 or fp16: converted, assessed on validation rows, and refused where they cost too much."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from rich.table import Table
+
+from contract.bundle import LOOSEST, TOLERANCE, Arrays, Manifest, difference
+from contract.errors import BundleError, ConfigError
+from contract.files import sha256
+from contract.schema import Schema
+from export.assessment import Metrics, assessed, check, loss_table, losses
+from export.parity import SplitSession
+from export.precision import Graphs, Variant, converted, parted
+from training.batches import Batch
+from training.checkpoint import Checkpoint, load_checkpoint
+from training.datasets.prepared import Prepared
+from training.stream import open_rows
+
+ASSESSED, SCALED = (
+    1 << 17,
+    1 << 12,
+)  # validation rows, at most: to assess it on, and to measure scales of activations on
+MAX_AUC_LOSS = 0.001
+MARGIN = 2.0  # other machines add up in another order, so that a value may be rounded to the step beside
+
+
+@dataclass(frozen=True)
+class MadeVariant:
+    """Graphs of candidates in another precision, and what they cost on `rows` validation rows."""
+
+    precision: Variant
+    graphs: Graphs
+    loss: Metrics
+    rows: int
+    tables: tuple[Table, ...]
+
+    def tolerance(self, graphs: Mapping[str, Path], schema: Schema, golden: Arrays, expected: Arrays) -> float:
+        """What golden scores of all graphs together may differ by; BundleError where that would check nothing."""
+        scores = SplitSession(graphs, schema).scores(parted(golden, schema))
+        gap = max(float(difference(column, scores[task]).max()) for task, column in expected.items())
+        if not MARGIN * gap <= LOOSEST:
+            raise BundleError(
+                f"{self.precision}: golden scores differ from PyTorch's by {gap:.2g}; at most {LOOSEST / MARGIN:g} is "
+                "allowed, no bundle was written, serve fp32"
+            )
+        return max(TOLERANCE, MARGIN * gap)
+
+    def manifest(self, exact: Manifest, tolerance: float) -> Manifest:
+        """That of the fp32 bundle, with what is different."""
+        time, _, _ = exact.version.partition("-")
+        changed: dict[str, object] = {
+            "model": f"{exact.model}-{self.precision}",
+            "version": f"{time}-{sha256(self.graphs['candidate'])[:8]}",
+            "precision": self.precision,
+            "tolerance": tolerance,
+            "loss": self.loss,
+            "loss_rows": self.rows,
+        }
+        return exact.model_copy(update=changed)
+
+
+def make_variant(
+    graphs: Mapping[str, Path], precision: Variant, rows: Batch, schema: Schema, folder: Path, max_auc_loss: float
+) -> MadeVariant:
+    """Convert and assess; BundleError where a task's AUC or calibration suffers beyond the bounds."""
+    made = converted(graphs, precision, rows.sample(SCALED), schema, folder)
+    found, tables = dict[str, Metrics](), list[Table]()
+    for name in made:
+        suffix = name.removeprefix("candidate")
+        sessions = SplitSession(graphs, schema, suffix), SplitSession(made, schema, suffix)
+        exact, variant = assessed(*sessions, rows, schema)
+        check(exact, variant, precision, max_auc_loss)
+        found[name] = losses(exact, variant)
+        tables.append(loss_table(exact, variant, precision, f"{name}.onnx, {len(rows):,} validation rows"))
+    return MadeVariant(precision, made, found["candidate"], len(rows), tuple(tables))
+
+
+def validation_rows(checkpoint: Checkpoint, data: Path | None) -> Batch:
+    """Up to ASSESSED labelled rows; ConfigError where the data are not there or not the run's."""
+    path = data or Path(checkpoint.config.data)
+    if data is None and not path.exists():
+        raise ConfigError(f"{path}, which the run was trained on, is gone; name its prepared data by --data")
+    prepared = Prepared.open(path)
+    load_checkpoint(checkpoint.path, against=prepared)
+    rows = open_rows(prepared, "validation", checkpoint.recipe, torch.device("cpu")).sample(ASSESSED)
+    if not rows.counted.any():
+        raise ConfigError(f"{path}: the validation split has no labelled row to assess a precision on; take fp32")
+    return rows
