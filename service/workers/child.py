@@ -22,13 +22,13 @@ _EXIT_SECONDS = 10.0  # from its last message to its end
 class Hooks:
     """What the parent does with a worker's news."""
 
-    changed: Callable[["Child"], None]  # it takes connections now, or better than before, or no longer
+    changed: Callable[[], None]  # it takes connections now, or better than before, or no longer
     samples: Callable[["Child", bytes], None]  # its metrics
     page: Callable[["Child"], None]  # it was asked for the metrics of all
 
 
 class Child:
-    """Started by its constructor; `ended` waits for its end."""
+    """Started by its constructor, OSError where that fails; `ended` waits for its end."""
 
     def __init__(self, number: int, environment: Mapping[str, str], address: str, hooks: Hooks) -> None:
         self.number, self._hooks = number, hooks
@@ -40,14 +40,12 @@ class Child:
         self._asked: deque[asyncio.Future[None]] = deque()
         self._channel, end = pair()
         with end:
-            handed = (end.fileno(), self._closed.descriptor)
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "service.workers.worker", *map(str, handed), address],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                pass_fds=handed,
-                process_group=0,  # Ctrl-C in the terminal is for the parent alone
-            )
+            try:
+                self._process = _start((end.fileno(), self._closed.descriptor), environment, address)
+            except OSError:
+                self._channel.close()
+                self._closed.close()
+                raise
         self._end = asyncio.get_running_loop().create_future()
         asyncio.get_running_loop().add_reader(self._channel.fileno(), self._read)
 
@@ -92,7 +90,7 @@ class Child:
             self._process.kill()
             status = self._process.wait()
         self._closed.close()
-        return f"killed by {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
+        return f"killed by signal {-status}, {signal.strsignal(-status)}" if status < 0 else f"exit status {status}"
 
     def _read(self) -> None:
         for message in self._channel.receive():
@@ -102,35 +100,42 @@ class Child:
             self._take(message)
 
     def _take(self, message: Message) -> None:
-        match message.word:
-            case word if word == UP:
-                self.up = True
-                self._hooks.changed(self)
-            case word if word == LOADED:
-                self.loaded = True
-                self._hooks.changed(self)
-            case word if word == GREETING:
-                self.greeting = Greeting(**json.loads(message.text()))
-                self._hooks.changed(self)
-            case word if word == FAILED:
-                self.failure = message.text().decode()
-            case word if word == LEAVING:
-                self.up = False
-                self._hooks.changed(self)
-            case word if word == SAMPLES:
-                self._hooks.samples(self, message.text())
-                told = self._asked.popleft()
-                if not told.done():
-                    told.set_result(None)
-            case word if word == PAGE:
-                self._hooks.page(self)
+        word = message.word
+        if word == SAMPLES:
+            self._hooks.samples(self, message.text())
+            _resolve(self._asked.popleft())
+        elif word == PAGE:
+            self._hooks.page(self)
+        elif word == FAILED:
+            self.failure = message.text().decode()
+        elif word == GREETING:
+            self.greeting = Greeting(**json.loads(message.text()))
+            self._hooks.changed()
+        elif word in (UP, LOADED, LEAVING):
+            self.up = word != LEAVING
+            self.loaded = self.loaded or word == LOADED
+            self._hooks.changed()
 
     def _lose(self) -> None:
         self.gone = True
         asyncio.get_running_loop().remove_reader(self._channel.fileno())
         self._channel.close()
         for told in self._asked:
-            if not told.done():
-                told.set_result(None)
-        self._hooks.changed(self)
+            _resolve(told)
+        self._hooks.changed()
         self._end.set_result(None)
+
+
+def _start(handed: tuple[int, int], environment: Mapping[str, str], address: str) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "service.workers.worker", *map(str, handed), address],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        pass_fds=handed,
+        process_group=0,  # Ctrl-C in the terminal is for the parent alone
+    )
+
+
+def _resolve(told: "asyncio.Future[None]") -> None:
+    if not told.done():  # nobody waits for it any more
+        told.set_result(None)

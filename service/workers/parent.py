@@ -19,6 +19,7 @@ from service.workers.totals import Totals
 
 _FIRST_DELAY, _LONGEST_DELAY = 0.5, 30.0  # seconds before a successor starts
 _STEADY_SECONDS = 60.0  # a worker that lived this long did not die of its start
+_TOO_LARGE = "; if memory ran out, set a smaller TWINSCORE_WORKERS, since each holds its own models"
 _KILL_SECONDS = DRAIN_SECONDS + 5.0
 
 
@@ -62,7 +63,9 @@ class Parent:
     async def serve(self) -> None:
         """From the first worker's start to the last one's end."""
         keepers = [asyncio.create_task(self._keep(number)) for number in range(self._workers)]
-        await self._ending.wait()
+        ending = asyncio.create_task(self._ending.wait())
+        await asyncio.wait([ending, *keepers], return_when=asyncio.FIRST_COMPLETED)  # a keeper only by a fault of ours
+        self._ending.set()
         self._balance.close()
         for child in self._children.values():
             child.kill() if self._failure else child.drain()
@@ -92,7 +95,7 @@ class Parent:
             started = monotonic()
             why = await self._live(number)
             if not self._complete and not self._ending.is_set():
-                self._failure = TwinscoreError(why)
+                self._failure = TwinscoreError(f"{why}{_TOO_LARGE if 'signal 9' in why else ''}")
                 self._ending.set()
             if self._ending.is_set():
                 return
@@ -115,7 +118,7 @@ class Parent:
         self._totals.retire(number)
         return child.failure or f"worker {number} ended: {cause}"
 
-    def _changed(self, child: Child) -> None:
+    def _changed(self) -> None:
         self._balance.among(list(self._children.values()))
         greetings = [child.greeting for child in self._children.values() if child.greeting is not None]
         if not self._complete and len(greetings) == self._workers:

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from redis import Redis
 
 from tests.service.bundles import write_tiny_bundle
 from tests.service.conftest import EXPERIMENTS, Bundles
-from tests.service.test_main import ROOT, post, refusal, serving
+from tests.service.test_main import ROOT, post, refusal, serving, start
 
 BODY = b'{"user": {"id": "u1"}, "item_ids": ["i1", "i2"]}'
 Samples = dict[str, float]
@@ -94,6 +94,16 @@ def connections(page: Samples) -> list[float]:
     return sorted(value for name, value in page.items() if name.startswith("twinscore_worker_connections "))
 
 
+def page_of(opened: Iterable[http.client.HTTPConnection]) -> Samples:
+    """The metrics, by way of every one of these, so that none is closed for its silence."""
+    return [samples(ask(connection, "/metrics")) for connection in opened][-1]
+
+
+def ready(page: Samples) -> list[float]:
+    """Of each worker."""
+    return [value for name, value in page.items() if name.startswith("twinscore_worker_ready ")]
+
+
 def until(said: Callable[[], bool]) -> None:
     """Wait for it; it must come."""
     deadline = time.monotonic() + 30
@@ -127,13 +137,14 @@ def test_it_says_once_that_it_serves_and_scores(workers: Workers, redis: Redis) 
 def test_connections_that_stay_open_are_shared_alike(workers: Workers) -> None:
     with ExitStack() as stack:
         first = [stack.enter_context(closing(workers.connect())) for _ in range(8)]
-        assert connections(samples(ask(first[1], "/metrics"))) == [4, 4]
+        assert connections(page_of(first)) == [4, 4]
         for connection in first[::2]:  # in turn, so that these are all of one worker
             connection.close()
-        until(lambda: connections(samples(ask(first[1], "/metrics"))) == [0, 4])
+        opened = first[1::2]
+        until(lambda: connections(page_of(opened)) == [0, 4])
         for expected in ([1, 4], [2, 4], [3, 4], [4, 4], [4, 5]):
-            stack.enter_context(closing(workers.connect()))
-            assert connections(samples(ask(first[1], "/metrics"))) == expected
+            opened.append(stack.enter_context(closing(workers.connect())))
+            assert connections(page_of(opened)) == expected
 
 
 def test_a_burst_of_short_connections_is_answered_and_forgotten(workers: Workers) -> None:
@@ -215,17 +226,16 @@ def test_a_worker_that_dies_is_replaced_and_no_counter_goes_back(
                 alive.append(connection)
         assert len(alive) == 2
         until(lambda: victim not in workers.pids())
-        assert samples(ask(alive[0], "/metrics"))["twinscore_candidates_total"] == 12
-        until(lambda: len(ready := [name for name in workers.page() if name.startswith("twinscore_worker_ready")]) == 2
-              and all(workers.page()[name] for name in ready))  # fmt: skip
+        assert page_of(alive)["twinscore_candidates_total"] == 12
+        until(lambda: ready(page_of(alive)) == [1, 1])
         assert len(workers.pids() - before) == 1
-        page = samples(ask(alive[0], "/metrics"))
+        page = page_of(alive)
         assert (page["twinscore_candidates_total"], page["twinscore_worker_deaths_total"]) == (12, 1)
-        stack.enter_context(closing(workers.connect()))
-        assert connections(samples(ask(alive[0], "/metrics"))) == [1, 2]
+        alive.append(stack.enter_context(closing(workers.connect())))
+        assert connections(page_of(alive)) == [1, 2]
         workers.process.terminate()
         errors = workers.process.communicate(timeout=20)[1]
-        assert "killed by SIGKILL; its successor starts in 0.5 s" in errors
+        assert "killed by signal 9, Killed; its successor starts in 0.5 s" in errors
         assert errors.count("\n") == 1
 
 
@@ -295,6 +305,28 @@ def test_a_mistake_of_all_workers_is_one_line(folder: Path, tmp_path: Path, redi
 def test_workers_on_one_gpu_are_refused(folder: Path, redis_address: str) -> None:
     said = refusal(folder, REDIS_URL=redis_address, TWINSCORE_WORKERS="2", TWINSCORE_DEVICE="cuda")
     assert said.startswith("error: 2 workers on TWINSCORE_DEVICE=cuda would ")
+
+
+def test_a_worker_that_is_killed_while_it_loads_ends_the_start_with_one_line(folder: Path, redis_address: str) -> None:
+    process = start(folder, REDIS_URL=redis_address, TWINSCORE_WORKERS="2")
+    workers = Workers(process, "", "")
+    until(lambda: len(workers.pids()) == 2)
+    pids = workers.pids()
+    os.kill(max(pids), signal.SIGKILL)
+    output, errors = process.communicate(timeout=30)
+    assert (process.returncode, output) == (2, "")
+    assert errors.startswith("error: worker ")
+    assert errors.endswith("killed by signal 9, Killed; if memory ran out, set a smaller TWINSCORE_WORKERS, since each "
+                           "holds its own models\n")  # fmt: skip
+    assert not any(running(pid) for pid in pids)
+
+
+def test_the_parent_holds_neither_engine_nor_framework() -> None:
+    program = "import sys, service.__main__, service.workers.parent; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    assert not {"onnxruntime", "numpy", "fastapi", "uvicorn", "redis"} & set(loaded.split())
 
 
 def test_the_number_of_workers_is_an_argument_too(folder: Path) -> None:
