@@ -29,7 +29,7 @@ class CudaOptions:
 
 
 def open_cuda_session(path: Path, options: CudaOptions, *, captured: bool, largest: int) -> ort.InferenceSession:
-    """A session of up to `largest` rows without a node on the CPU, or BundleError.
+    """A session of up to `largest` rows without a node on the CPU; ConfigError without a device, else BundleError.
 
     ONNX Runtime adds copies between host and device only around nodes on the CPU, so there are none either.
     """
@@ -41,7 +41,7 @@ def open_cuda_session(path: Path, options: CudaOptions, *, captured: bool, large
     try:
         return ort.InferenceSession(path, session, providers=providers, enable_fallback=0)
     except Exception as error:  # the runtime raises classes of its own, and RuntimeError for a driver
-        raise BundleError(f"{path}: cannot run on cuda: {_reason(path, providers, error)}") from None
+        raise _refusal(path, providers, error) from None
 
 
 def check_tensorrt(options: CudaOptions) -> None:
@@ -63,20 +63,24 @@ def cpu_nodes(session: ort.InferenceSession) -> list[str]:
     ]
 
 
-def _reason(path: Path, providers: list[Provider], error: Exception) -> str:
-    """Why a session did not open: the nodes that would be on the CPU, else the runtime's words."""
+def _refusal(path: Path, providers: list[Provider], error: Exception) -> BundleError | ConfigError:
+    """Why a session did not open: no device, nodes that would be on the CPU, else the runtime's words."""
+    refused = f"{path}: cannot run on cuda: "
     options = session_options()
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     eager = [(name, {k: v for k, v in of.items() if k != "enable_cuda_graph"}) for name, of in providers]
     try:
         session = ort.InferenceSession(path, options, providers=eager, enable_fallback=0)
     except Exception:
-        return line(error)
+        return BundleError(refused + line(error))
     if not {_CUDA, _TENSORRT} & set(session.get_providers()):
-        return "ONNX Runtime found no usable device; check driver, CUDA and cuDNN, or set TWINSCORE_DEVICE=cpu"
+        return ConfigError(
+            "TWINSCORE_DEVICE=cuda: ONNX Runtime found no usable device; check driver, CUDA and cuDNN, or set it to cpu"
+        )
     nodes = cpu_nodes(session)
     shown = ", ".join(sorted(set(nodes))[:_SHOWN])
-    return f"{len(nodes)} nodes would run on the CPU ({shown}); export the model again" if nodes else line(error)
+    wrong = f"{len(nodes)} nodes would run on the CPU ({shown}); export the model again" if nodes else line(error)
+    return BundleError(refused + wrong)
 
 
 def cuda_providers(path: Path, options: CudaOptions, *, captured: bool, largest: int) -> list[Provider]:

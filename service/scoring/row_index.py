@@ -27,15 +27,13 @@ class RowIndex:
     def enter(self, keys: Keys, rows: Rows) -> None:
         """Lead these keys, which `find` was asked for, to these rows; what their slots led to is forgotten."""
         slots = keys & SLOT
-        older = self._row_of_slot[slots]
-        self._slot_of_row[older[older != NONE]] = NONE
         self._row_of_slot[slots], self._key_of_slot[slots] = rows, keys
         self._slot_of_row[rows] = slots
 
     def forget(self, rows: NDArray[np.integer]) -> None:
         """No key leads to these rows any more."""
         slots = self._slot_of_row[rows]
-        slots = slots[(slots != NONE) & (self._row_of_slot[slots] == rows)]  # of two keys of a slot, one leads
+        slots = slots[(slots != NONE) & (self._row_of_slot[slots] == rows)]  # not those that lead to another row by now
         self._key_of_slot[slots] = self._row_of_slot[slots] = NONE
         self._slot_of_row[rows] = NONE
 

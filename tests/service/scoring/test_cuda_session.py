@@ -65,9 +65,15 @@ def test_nodes_on_the_cpu_are_found(bundle: Bundle) -> None:
 
 @pytest.mark.skipif("CUDAExecutionProvider" in ort.get_available_providers(), reason="there is CUDA")
 @pytest.mark.filterwarnings("ignore:Specified provider 'CUDAExecutionProvider' is not in available")
-def test_a_graph_whose_nodes_would_be_on_the_cpu_is_refused_in_one_line(
-    bundle: Bundle, capfd: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(BundleError, match=r"item\.onnx: cannot run on cuda: .*no usable device; check driver"):
+def test_a_device_that_is_absent_is_refused_in_one_line(bundle: Bundle, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ConfigError, match=r"TWINSCORE_DEVICE=cuda: .*no usable device; check driver"):
         open_cuda_session(bundle.graphs["item"], CudaOptions(), captured=True, largest=64)
     assert capfd.readouterr().out == ""
+
+
+@pytest.mark.skipif("CUDAExecutionProvider" in ort.get_available_providers(), reason="there is CUDA")
+@pytest.mark.filterwarnings("ignore:Specified provider 'CUDAExecutionProvider' is not in available")
+def test_a_graph_that_does_not_load_is_named(tmp_path: Path) -> None:
+    (tmp_path / "item.onnx").write_bytes(b"no graph")
+    with pytest.raises(BundleError, match=r"item\.onnx: cannot run on cuda: .*"):
+        open_cuda_session(tmp_path / "item.onnx", CudaOptions(), captured=True, largest=64)
