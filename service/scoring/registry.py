@@ -12,8 +12,9 @@ from contract.errors import BundleError
 from contract.schema import Schema
 from service.metrics import Metrics
 from service.scoring.batching import Batcher
-from service.scoring.cuda_engine import CudaEngine, Table
+from service.scoring.cuda_engine import CudaEngine
 from service.scoring.cuda_session import CudaOptions
+from service.scoring.device_table import Table
 from service.scoring.engine import CpuEngine, Engine
 from service.scoring.features import Encoder
 from service.scoring.inputs import Inputs, from_arrays, one_request
