@@ -5,15 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from rich.table import Table
+from rich.console import Console
 
 from contract.bundle import LOOSEST, TOLERANCE, Arrays, Manifest, difference
 from contract.errors import BundleError, ConfigError
 from contract.files import sha256
 from contract.schema import Schema
 from export.assessment import Metrics, assessed, check, loss_table, losses
+from export.draws import draw_split_inputs
 from export.parity import SplitSession
 from export.precision import Graphs, Variant, converted, parted
+from export.speed import rows_per_second
 from training.batches import Batch
 from training.checkpoint import Checkpoint, load_checkpoint
 from training.datasets.prepared import Prepared
@@ -24,6 +26,7 @@ ASSESSED, SCALED = (
     1 << 12,
 )  # validation rows, at most: to assess it on, and to measure scales of activations on
 MAX_AUC_LOSS = 0.001
+TIMED = 200  # candidates
 MARGIN = 2.0  # other machines add up in another order, so that a value may be rounded to the step beside
 
 
@@ -35,7 +38,6 @@ class MadeVariant:
     graphs: Graphs
     loss: Metrics
     rows: int
-    tables: tuple[Table, ...]
 
     def tolerance(self, graphs: Mapping[str, Path], schema: Schema, golden: Arrays, expected: Arrays) -> float:
         """What golden scores of all graphs together may differ by; BundleError where that would check nothing."""
@@ -63,19 +65,33 @@ class MadeVariant:
 
 
 def make_variant(
-    graphs: Mapping[str, Path], precision: Variant, rows: Batch, schema: Schema, folder: Path, max_auc_loss: float
+    graphs: Mapping[str, Path],
+    precision: Variant,
+    rows: Batch,
+    schema: Schema,
+    folder: Path,
+    max_auc_loss: float,
+    console: Console,
 ) -> MadeVariant:
-    """Convert and assess; BundleError where a task's AUC or calibration suffers beyond the bounds."""
+    """Convert, tell what it costs and brings, and raise BundleError where AUC or calibration suffers beyond bounds."""
     made = converted(graphs, precision, rows.sample(SCALED), schema, folder)
-    found, tables = dict[str, Metrics](), list[Table]()
+    found = dict[str, Metrics]()
     for name in made:
         suffix = name.removeprefix("candidate")
         sessions = SplitSession(graphs, schema, suffix), SplitSession(made, schema, suffix)
         exact, variant = assessed(*sessions, rows, schema)
+        console.print(loss_table(exact, variant, precision, f"{name}.onnx, {len(rows):,} validation rows"))
+        console.print(_speeds(*sessions, precision, schema), highlight=False)
         check(exact, variant, precision, max_auc_loss)
         found[name] = losses(exact, variant)
-        tables.append(loss_table(exact, variant, precision, f"{name}.onnx, {len(rows):,} validation rows"))
-    return MadeVariant(precision, made, found["candidate"], len(rows), tuple(tables))
+    return MadeVariant(precision, made, found["candidate"], len(rows))
+
+
+def _speeds(exact: SplitSession, variant: SplitSession, precision: Variant, schema: Schema) -> str:
+    fed = exact.columns(draw_split_inputs(schema, 1, TIMED, TIMED, seed=0))
+    was, now = rows_per_second({"fp32": exact, precision: variant}, fed).values()
+    gain = f"{was:,.0f} rows/s in fp32, {now:,.0f} in {precision} ({now / was:.2f}x)"
+    return f"{TIMED} candidates on a thread of this CPU: {gain}"
 
 
 def validation_rows(checkpoint: Checkpoint, data: Path | None) -> Batch:

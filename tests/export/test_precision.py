@@ -1,5 +1,6 @@
 """int8 and fp16: what changes type and what must not, what it costs, and what is refused."""
 
+import io
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from rich.console import Console
 
 from contract.bundle import LOOSEST, TOLERANCE, Bundle, latest_version, read_bundle, read_dictionaries
 from contract.errors import BundleError, ConfigError
@@ -242,9 +244,14 @@ def test_a_better_variant_is_not_refused() -> None:
     check(EXACT, {**EXACT, "ctr": {"auc": 0.75, "calibration": 1.005, "log_loss": 0.4}}, "int8", 0.0)
 
 
-def test_the_bound_holds_for_converted_graphs(dtn: dict[str, Path], rows: Batch, tmp_path: Path) -> None:
+def test_the_bound_holds_for_converted_graphs_and_the_cost_is_told_before(
+    dtn: dict[str, Path], rows: Batch, tmp_path: Path
+) -> None:
+    told = io.StringIO()
     with pytest.raises(BundleError, match=r"more than --max-auc-loss -1; no bundle was written"):
-        make_variant(dtn, "fp16", rows, tiny.schema(), tmp_path, max_auc_loss=-1.0)
+        make_variant(dtn, "fp16", rows, tiny.schema(), tmp_path, -1.0, Console(file=told, width=120))
+    for words in ("candidate.onnx, 400 validation rows", "AUC", "calibration", "rows/s in fp32"):
+        assert words in told.getvalue()
 
 
 def test_bf16_is_refused_with_the_reason(run: Path, tmp_path: Path) -> None:
