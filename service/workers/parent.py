@@ -52,7 +52,7 @@ class Parent:
         self._pages: set[asyncio.Task[None]] = set()
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
-        self._deaths = Counter("twinscore_worker_deaths", "Workers that died", registry=self._registry)
+        self._deaths = Counter("twinscore_worker_deaths", "Workers that ended unasked", registry=self._registry)
         self._connections = Gauge(
             "twinscore_worker_connections", "Connections that are open", ["worker"], registry=self._registry
         )
