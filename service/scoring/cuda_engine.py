@@ -33,7 +33,7 @@ from service.scoring.cuda_session import CudaOptions, check_tensorrt, open_cuda_
 from service.scoring.device_lane import Lane, Step, form
 from service.scoring.device_memory import Array, Block, Packed, Tensor
 from service.scoring.device_table import DeviceTable, Table
-from service.scoring.engine import PLAIN, Device, Scores, check_device, check_inputs, is_plain, open_session
+from service.scoring.engine import PLAIN, Device, Scores, check_device, check_inputs, is_plain, line, open_session
 from service.scoring.inputs import Inputs, from_arrays
 
 CAPTURE_RUNS = 3  # two let the arena grow to what the shape needs, the third is captured
@@ -72,7 +72,13 @@ class CudaEngine:
         self._buckets = candidate_buckets(largest)
         self.items: DeviceTable | None = None
         self._thread = device_thread(device)
-        self._thread.submit(self._load, table or Table()).result()
+        try:
+            self._thread.submit(self._load, table or Table()).result()
+        except (RuntimeError, MemoryError, OSError) as error:
+            raise BundleError(
+                f"{bundle.path}: cannot be loaded on {device}: {line(error)}; where memory is short, lower "
+                "TWINSCORE_MAX_BATCH_ROWS or TWINSCORE_ITEM_TABLE_MB"
+            ) from None
 
     @property
     def pinned(self) -> bool:

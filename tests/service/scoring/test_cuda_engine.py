@@ -1,5 +1,6 @@
 """The engine of a device, with the runtime's CPU build as the device: it binds memory by address as CUDA does."""
 
+import asyncio
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,17 +10,23 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 from numpy.typing import NDArray
 
-from contract.bundle import TOLERANCE, Arrays, Bundle, difference, read_bundle
+from contract.bundle import INPUTS, TOLERANCE, Arrays, Bundle, difference, read_bundle
 from contract.errors import BundleError, ConfigError
 from contract.rows import layout
 from contract.schema import Side
+from service.metrics import Metrics
+from service.scoring.batching import Batcher
 from service.scoring.cuda_engine import CudaEngine, device_thread
 from service.scoring.cuda_session import CudaOptions
 from service.scoring.device_table import Table
+from service.scoring.engine import CpuEngine, Scores
 from service.scoring.inputs import Inputs, from_arrays, merge
+from service.scoring.registry import open_engine
+from service.settings import Settings
 from tests.service.bundles import SCHEMA, Graph, draw_inputs, write_tiny_bundle
 
 LARGEST = 256
@@ -47,8 +54,7 @@ def engine(bundle: Bundle) -> CudaEngine:
 
 def check(engine: CudaEngine, graph: Graph, inputs: Inputs) -> None:
     """Scores are what numpy says, in shape and type too."""
-    names = ("request_ids", "request_dense", "item_ids", "item_dense", "request_of_item")
-    arrays: Arrays = {name: getattr(inputs, name) for name in names}
+    arrays: Arrays = {name: getattr(inputs, name) for name in INPUTS}
     expected, got = graph.scores(arrays), engine.run(inputs)
     assert list(got) == list(expected)
     for task, scores in expected.items():
@@ -223,6 +229,33 @@ def test_a_graph_that_does_not_load_is_named(tmp_path: Path) -> None:
         CudaEngine(bundle, device="cpu")
 
 
+def test_memory_that_is_not_there_is_one_line(bundle: Bundle) -> None:
+    with pytest.raises(BundleError, match=r"v1: cannot be loaded on cpu: .*lower TWINSCORE_MAX_BATCH_ROWS") as caught:
+        CudaEngine(bundle, largest=1 << 44, device="cpu")
+    assert len(str(caught.value).splitlines()) == 1
+
+
 def test_cuda_that_is_absent_is_named(bundle: Bundle) -> None:
     with pytest.raises(ConfigError, match="no CUDA"):
         CudaEngine(bundle, CudaOptions())
+
+
+def test_the_device_that_is_set_has_its_engine(bundle: Bundle) -> None:
+    assert isinstance(open_engine(bundle, Settings(device="cpu", threads=1)), CpuEngine)
+    if "CUDAExecutionProvider" not in ort.get_available_providers():
+        with pytest.raises(ConfigError, match="no CUDA"):
+            open_engine(bundle, Settings(device="cuda"))
+
+
+def test_requests_at_once_share_runs(engine: CudaEngine, graph: Graph) -> None:
+    async def scored(requests: list[Inputs]) -> list[Scores]:
+        batcher = Batcher("dtn", engine, Metrics(), 4096, 100_000)
+        try:
+            return await asyncio.gather(*(batcher.score(inputs) for inputs in requests))
+        finally:
+            batcher.close()
+
+    requests = [drawn(1, 1 + 17 * turn, seed=turn) for turn in range(30)]  # the last is of two runs
+    for inputs, scores in zip(requests, asyncio.run(scored(requests)), strict=True):
+        expected = graph.scores({name: getattr(inputs, name) for name in INPUTS})
+        assert all((difference(expected[task], scores[task]) <= TOLERANCE).all() for task in expected)
