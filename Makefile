@@ -5,7 +5,7 @@
 # make loadtest-compare BASE=.run/loadtest/result.json   the same load again; fails on a drop beyond noise
 # make bench      the service against floors on this machine, and peers: make bench ARGS="--peers all"
 # make bench-open, bench-stages, soak    latency against offered load, where the time goes, memory and p99 over minutes
-# make demo       rebuilds deploy/demo
+# make engine-table BUNDLE=…   a run's time by number of candidates, without HTTP;  make demo  rebuilds deploy/demo
 
 PYTHON ?= python3
 RUNTIME ?= cpu# cpu or gpu: which ONNX Runtime is installed
@@ -25,7 +25,7 @@ MEANING := $(wildcard contract/schema.py contract/dictionary.py contract/hashing
 say = @printf '\033[1m[%s]\033[0m %s\n'
 
 .DELETE_ON_ERROR:
-.PHONY: serve setup test test-all check loadtest loadtest-compare bench bench-open bench-stages soak demo demo-data clean FORCE
+.PHONY: serve setup test test-all check loadtest loadtest-compare bench bench-open bench-stages soak engine-table demo demo-data clean FORCE
 
 serve: $(READY) $(MODELS:%=bundles/%/.exported)
 	$(say) 5/6 "load features into Redis ($${REDIS_URL:-private server, .run/redis})"
@@ -92,6 +92,11 @@ PART_bench-stages := stages
 PART_soak := soak
 bench bench-open bench-stages soak: $(READY) $(MODELS:%=bundles/%/.exported)
 	@$(PY) -m loadtest.bench $(PART_$@) $(ARGS)
+
+DEVICE ?= cpu
+engine-table: $(READY)
+	@test -n '$(BUNDLE)' || { echo "error: BUNDLE is missing: make engine-table BUNDLE=bundles/dtn/VERSION DEVICE=cuda"; exit 2; }
+	@$(PY) -m service.engine_table --bundle $(BUNDLE) --device $(DEVICE) $(ARGS)
 
 DEMO_dtn := --set model.embedding=8 --set model.width=32 --set model.memonet.fields=8 --set model.memonet.code_book=2000 \
   --set model.gated_cross.rank=16
