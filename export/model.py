@@ -42,9 +42,10 @@ def export_model(
     with tempfile.TemporaryDirectory() as scratch, console.status(f"export {checkpoint.config.model}"):
         model, schema, graph = checkpoint.model, checkpoint.schema, Path(scratch) / "model.onnx"
         export_graph(model, schema, graph)
+        parity = verify(model, schema, graph)
         cross = layout(schema, read_dictionaries(run, schema), Side.CROSS)
         graphs = {"model": graph, **export_split(model, schema, cross, Path(scratch))}
-        parity = max(verify(model, schema, graph), verify_split(model, schema, graphs, cross))
+        parity = max(parity, verify_split(model, schema, graphs, cross))
         manifest = _manifest(checkpoint, graphs, parity)
         golden = golden_inputs(checkpoint)
         expected = torch_scores(model, schema, golden)

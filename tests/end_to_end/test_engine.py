@@ -1,22 +1,19 @@
 """The engine on exported bundles against PyTorch: halves kept or not, with and without cross features."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 
-from contract.bundle import Arrays, Bundle, read_bundle
+from contract.bundle import Arrays, Bundle
 from contract.rows import layout
 from contract.schema import Side
 from export.draws import draw_inputs
-from export.model import export_model
 from export.parity import torch_scores
 from service.scoring.engine import CpuEngine
 from service.scoring.inputs import Inputs, from_arrays, merge
-from tests.export.test_model import run_folder
+from tests.export.exported import exported
 from training.checkpoint import load_checkpoint
 from training.models.ranker import Ranker
 
@@ -24,12 +21,10 @@ EXACT = 1e-6
 N = 40
 
 
-@pytest.fixture(scope="module", params=["dtn"])
-def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, Ranker]:
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp(request.param)
-    run = run_folder(folder, request.param)
-    return read_bundle(export_model(run, folder / "bundles")), load_checkpoint(run).model
+@pytest.fixture(scope="module")
+def bundle_and_model() -> tuple[Bundle, Ranker]:
+    run, bundle = exported("dtn")
+    return bundle, load_checkpoint(run).model
 
 
 def plain(bundle: Bundle, inputs: Arrays) -> Arrays:
@@ -53,8 +48,8 @@ def assert_scores(engine: CpuEngine, inputs: Inputs, expected: dict[str, NDArray
 
 
 @pytest.mark.parametrize("cross", [True, False])
-def test_kept_or_not_the_scores_are_pytorchs(exported: tuple[Bundle, Ranker], cross: bool) -> None:
-    bundle, model = exported
+def test_kept_or_not_the_scores_are_pytorchs(bundle_and_model: tuple[Bundle, Ranker], cross: bool) -> None:
+    bundle, model = bundle_and_model
     drawn = draw_inputs(bundle.schema, 3, N, seed=5)
     arrays = drawn if cross else plain(bundle, drawn)
     expected = torch_scores(model, bundle.schema, arrays)
@@ -66,8 +61,8 @@ def test_kept_or_not_the_scores_are_pytorchs(exported: tuple[Bundle, Ranker], cr
         assert engine.items.hits - before == hits
 
 
-def test_a_row_that_changed_has_another_key(exported: tuple[Bundle, Ranker]) -> None:
-    bundle, model = exported
+def test_a_row_that_changed_has_another_key(bundle_and_model: tuple[Bundle, Ranker]) -> None:
+    bundle, model = bundle_and_model
     engine = CpuEngine(bundle, items=1000, megabytes=64)
     for content in (1, 2):
         arrays = draw_inputs(bundle.schema, 1, N, seed=content)
@@ -75,16 +70,16 @@ def test_a_row_that_changed_has_another_key(exported: tuple[Bundle, Ranker]) -> 
 
 
 @pytest.mark.parametrize("items", [0, 7, N])
-def test_a_table_that_is_too_small(exported: tuple[Bundle, Ranker], items: int) -> None:
-    bundle, model = exported
+def test_a_table_that_is_too_small(bundle_and_model: tuple[Bundle, Ranker], items: int) -> None:
+    bundle, model = bundle_and_model
     engine = CpuEngine(bundle, items=items, megabytes=64)
     for seed in range(5):
         arrays = draw_inputs(bundle.schema, 2, N, seed)
         assert_scores(engine, keyed(arrays, seed + 1), torch_scores(model, bundle.schema, arrays))
 
 
-def test_requests_that_share_a_run_and_parts_of_one(exported: tuple[Bundle, Ranker]) -> None:
-    bundle, model = exported
+def test_requests_that_share_a_run_and_parts_of_one(bundle_and_model: tuple[Bundle, Ranker]) -> None:
+    bundle, model = bundle_and_model
     engine = CpuEngine(bundle, items=1000, megabytes=64)
     drawn = [draw_inputs(bundle.schema, 1, N, seed) for seed in range(3)]
     expected = [torch_scores(model, bundle.schema, arrays) for arrays in drawn]
@@ -95,6 +90,6 @@ def test_requests_that_share_a_run_and_parts_of_one(exported: tuple[Bundle, Rank
             np.testing.assert_allclose(got[task][20 * n : 20 * n + 20], column[5:25], atol=EXACT, rtol=0)
 
 
-def test_what_a_candidate_costs(exported: tuple[Bundle, Ranker], tmp_path: Path) -> None:
-    macs = exported[0].manifest.macs
+def test_what_a_candidate_costs(bundle_and_model: tuple[Bundle, Ranker]) -> None:
+    macs = bundle_and_model[0].manifest.macs
     assert macs["candidate_plain"] < macs["candidate"] < macs["model"]

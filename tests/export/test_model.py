@@ -9,26 +9,16 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from contract.bundle import TOLERANCE, read_bundle
+from contract.bundle import TOLERANCE
 from contract.errors import BundleError
 from contract.schema import Field, Schema, Side, Task
 from export.draws import draw_inputs
 from export.model import export_graph, export_model
 from export.parity import cpu_session, onnx_scores, verify
+from tests.export.exported import exported
+from tests.export.runs import run_folder, untrained
 from tests.training import tiny
-from training.checkpoint import describe, save_checkpoint
-from training.config import read_recipe
-from training.datasets.prepared import Prepared
-from training.models import MODELS, build_model
-from training.models.ranker import Ranker
-
-SMALL = ["model.embedding=4", "model.tower=[8]"]
-SMALLER = dict.fromkeys(MODELS, SMALL) | {
-    "mmoe": [*SMALL, "model.expert_layers=[8]"],
-    "ple": [*SMALL, "model.expert_layers=[8]"],
-    "stem": [*SMALL, "model.expert_layers=[8]", "model.levels=2"],
-    "dtn": [*SMALL, "model.width=8", "model.memonet.code_book=50", "model.gated_cross.rank=4"],
-}
+from training.models import MODELS
 
 
 def fields(*sides: Side) -> Sequence[Field]:
@@ -42,24 +32,9 @@ SCHEMAS = {
 }
 
 
-def untrained(name: str, schema: Schema) -> Ranker:
-    torch.manual_seed(1)
-    return build_model(name, schema, read_recipe(name, None, SMALLER[name]).model)
-
-
-def run_folder(folder: Path, name: str) -> Path:
-    data = Prepared.open(tiny.prepare(folder / "data", tiny.schema()))
-    recipe = read_recipe(name, None, SMALLER[name])
-    config = describe(name, recipe, 0, "cpu", data, steps=1, interrupted=False)
-    weights = untrained(name, data.schema).state_dict()
-    metrics = {split: {t.name: {"auc": 0.5} for t in data.schema.tasks} for split in ("validation", "test")}
-    save_checkpoint(folder / "run", weights, config, data, data.matrices("validation"), metrics)  # type: ignore[arg-type]
-    return folder / "run"
-
-
 @pytest.mark.parametrize("name", ["ple", "dtn"])
-def test_the_bundle_says_what_it_is_and_gives_its_golden_scores(name: str, tmp_path: Path) -> None:
-    bundle = read_bundle(export_model(run_folder(tmp_path, name), tmp_path / "bundles"))
+def test_the_bundle_says_what_it_is_and_gives_its_golden_scores(name: str) -> None:
+    _, bundle = exported(name)
     inputs, expected = bundle.golden()
     scores = onnx_scores(cpu_session(bundle.model_path), inputs)
     assert bundle.manifest.model == name

@@ -16,13 +16,16 @@ from export.graph import macs
 from export.model import export_split
 from export.parity import SplitSession, torch_scores, verify_split
 from export.partition import partition
-from tests.export.test_model import SCHEMAS, untrained
+from tests.export.runs import untrained
+from tests.export.test_model import SCHEMAS
 from tests.training import tiny
 from training.models import MODELS
 from training.models.ranker import Ranker
 from training.models.split import SplitRanker
 
 EXACT = 1e-6
+QUICK = ("htlnet", "ple")  # others are traced by `make test-all`; as PyTorch modules all are compared below
+SLOW = pytest.mark.slow
 
 
 def defaults(schema: Schema) -> Layout:
@@ -42,7 +45,7 @@ def farthest(model: Ranker, schema: Schema, halves: dict[str, Path]) -> float:
     return worst
 
 
-@pytest.mark.parametrize("name", sorted(MODELS))
+@pytest.mark.parametrize("name", [name if name in QUICK else pytest.param(name, marks=SLOW) for name in sorted(MODELS)])
 def test_split_and_whole_are_one_function(name: str, tmp_path: Path) -> None:
     schema = tiny.schema()
     model = untrained(name, schema)
@@ -55,7 +58,7 @@ def test_split_and_whole_are_one_function(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("schema", SCHEMAS.values(), ids=SCHEMAS)
 def test_schemas_that_lack_a_side(schema: Schema, tmp_path: Path) -> None:
-    model = untrained("dtn", schema)
+    model = untrained("ple", schema)
     halves = export_split(model, schema, defaults(schema), tmp_path)
     assert farthest(model, schema, halves) <= EXACT
     assert ("item" in halves) == bool(schema.on(Side.ITEM))
