@@ -1,10 +1,10 @@
 """Serve: `python -m service`. HOST, PORT, REDIS_URL and TWINSCORE_* set it up; see service/settings.py.
 
-With --workers N (or TWINSCORE_WORKERS) N processes serve one port. Connections go to the worker that has the fewest,
-a worker that dies is replaced, and GET /metrics shows the sum of all. Each worker holds its own models and caches of
-items and reads Redis by itself, so that memory grows by the worker and a popular item is read once in each. One
-process runs engines on all cores as it is (TWINSCORE_THREADS); more pay where its event loop is the limit: many
-cores, small models, short requests. With N workers each runs its engines on cores / N threads.
+N processes serve one port (--workers or TWINSCORE_WORKERS; by default one a core up to 4, and one on a GPU).
+Connections go to the worker that has the fewest, a worker that dies is replaced, and GET /metrics shows the sum of
+all. Each worker holds its own models and caches of items and reads Redis by itself, so that memory grows by the worker
+and a popular item is read once in each. One process can run engines on all cores as well (TWINSCORE_THREADS), but then
+engines and event loop wait for one interpreter. With N workers each runs its engines on cores / N threads.
 """
 
 import argparse
@@ -24,7 +24,7 @@ def main() -> int:
     leave_on_signals()
     with _listen(settings) as listener, redis_url(settings.redis_url) as url:
         settings = settings.model_copy(update={"redis_url": url})
-        if settings.workers > 1:
+        if settings.processes > 1:
             from service.workers.parent import serve_workers as serve
         else:
             from service.server import serve_alone as serve  # only here: a parent needs neither models nor framework
@@ -35,7 +35,7 @@ def main() -> int:
 def _settings() -> Settings:
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog="python -m service", description=__doc__, formatter_class=form)
-    parser.add_argument("--workers", type=_workers, metavar="N", help="processes (default: TWINSCORE_WORKERS, else 1)")
+    parser.add_argument("--workers", type=_workers, metavar="N", help="processes; default: a core each, up to 4")
     asked = parser.parse_args().workers
     settings = read_settings() if asked is None else read_settings().model_copy(update={"workers": asked})
     if settings.device == "cuda" and settings.workers > 1 and not settings.share_gpu:

@@ -11,7 +11,6 @@ from typing import Any
 import uvloop
 
 DRAIN_SECONDS = 5
-_SWITCH_SECONDS = 0.0005  # an engine thread back from a run waits this long for a busy loop, not Python's 5 ms
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,6 @@ class Greeting:
 
 def run_loop(job: Coroutine[Any, Any, None]) -> None:
     """Run in the event loop that serving is fastest on."""
-    sys.setswitchinterval(_SWITCH_SECONDS)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(job)
 

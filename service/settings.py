@@ -15,6 +15,7 @@ PREFIX = "TWINSCORE_"
 MOST_WORKERS = 256
 # read by the tests; and what Kubernetes and Docker set for a service that is called twinscore
 _NOT_OURS = re.compile(PREFIX + r"(DATA|VECTORS|SERVICE_(HOST|PORT)(_.*)?|PORT_\d+_.*)")
+_OF_THEMSELVES = 4  # processes that nobody asked for: each holds models and caches of its own
 _LINK = ("tcp://", "udp://")
 
 
@@ -29,7 +30,7 @@ class Settings(BaseSettings):
     bundles: Path = Path("bundles")
     experiments: Path = Path("deploy/experiments.yaml")
     device: Literal["cpu", "cuda"] = "cpu"
-    workers: int = Field(default=1, ge=1, le=MOST_WORKERS)  # processes
+    workers: int = Field(default=0, ge=0, le=MOST_WORKERS)  # processes; 0: one a core up to 4, and one on a GPU
     threads: int = Field(default=0, ge=0, le=256)  # of one engine on the CPU; 0: all cores, shared by the workers
     share_gpu: bool = False  # several workers on one GPU, which take turns
     max_items: int = Field(default=1000, ge=1, le=100_000)
@@ -54,7 +55,14 @@ class Settings(BaseSettings):
     @property
     def engine_threads(self) -> int:
         """Threads of one engine."""
-        return self.threads or max(1, len(os.sched_getaffinity(0)) // self.workers)
+        return self.threads or max(1, len(os.sched_getaffinity(0)) // self.processes)
+
+    @property
+    def processes(self) -> int:
+        """Processes of the service: engines that share one interpreter wait for it, and leave cores idle meanwhile."""
+        if self.workers or self.device == "cuda":
+            return self.workers or 1
+        return min(len(os.sched_getaffinity(0)), _OF_THEMSELVES)
 
 
 def read_settings() -> Settings:

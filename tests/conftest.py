@@ -9,6 +9,8 @@ import pytest
 
 # waiting OpenMP threads sleep, so that shared cores do not ruin training
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# one process a service, unless a test is about several
+os.environ.setdefault("TWINSCORE_WORKERS", "1")
 # a shell's background job ignores Ctrl-C, and would hand that on to us and to what we start
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -41,9 +41,9 @@ class Parent:
     """A start is all or nothing: until every worker was ready once, the end of one is the end of all."""
 
     def __init__(self, settings: Settings, listener: socket.socket, address: str) -> None:
-        own = {"REDIS_URL": settings.redis_url or "", f"{PREFIX}WORKERS": str(settings.workers)}
+        own = {"REDIS_URL": settings.redis_url or "", f"{PREFIX}WORKERS": str(settings.processes)}
         self._environment = os.environ | own
-        self._workers, self._address = settings.workers, address
+        self._workers, self._address = settings.processes, address
         self._balance, self._totals = Balance(listener), Totals()
         self._children: dict[int, Child] = {}
         self._complete = self._interrupted = False
