@@ -25,6 +25,7 @@ def fields(*sides: Side) -> Sequence[Field]:
     return [field for field in tiny.FIELDS if field.side in sides]
 
 
+OTHERS = sorted(set(MODELS) - {"aitm", "dtn", "esmm", "ple"})
 SCHEMAS = {
     "one task, numbers on one side only": tiny.schema([f for f in tiny.FIELDS if f.name != "price"], [tiny.CLICK]),
     "no item fields": tiny.schema(fields(Side.USER, Side.CONTEXT)),
@@ -47,7 +48,7 @@ def test_the_bundle_says_what_it_is_and_gives_its_golden_scores(name: str) -> No
         np.testing.assert_allclose(scores[task], wanted, atol=TOLERANCE)
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if name not in ("ple", "dtn")])
+@pytest.mark.parametrize("name", ["aitm", "esmm", *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)])
 def test_every_other_model_exports_a_chain_that_ends_in_a_number(name: str, tmp_path: Path) -> None:
     spend = Task(name="spend", label="amount", kind="continuous", space="cvr")
     schema = tiny.schema(tasks=(tiny.CLICK, tiny.BUY, spend))
@@ -57,7 +58,7 @@ def test_every_other_model_exports_a_chain_that_ends_in_a_number(name: str, tmp_
 
 
 @pytest.mark.parametrize("schema", SCHEMAS.values(), ids=SCHEMAS.keys())
-@pytest.mark.parametrize("name", ["ple", "dtn"])
+@pytest.mark.parametrize("name", ["dtn", pytest.param("ple", marks=pytest.mark.slow)])
 def test_every_shape_of_schema_exports(name: str, schema: Schema, tmp_path: Path) -> None:
     model = untrained(name, schema)
     export_graph(model, schema, tmp_path / "model.onnx")

@@ -109,6 +109,7 @@ def test_locust_itself_runs_the_locustfile(service: Service, loaded: Loaded) -> 
     assert service.bodies
 
 
+@pytest.mark.slow
 def test_open_load_counts_the_wait_of_requests_that_queue(service: Service, loaded: Loaded, tmp_path: Path) -> None:
     service.delay, service.single = 0.02, True  # 50 requests/s at most, and 100 are due
     load = ["--shape", "open", "--rate", "100", "--run-time", "3s", "--p99", "5000"]
@@ -120,6 +121,7 @@ def test_open_load_counts_the_wait_of_requests_that_queue(service: Service, load
     assert "open, 100 requests/s" in printed
 
 
+@pytest.mark.slow
 def test_steps_find_the_rate_of_the_service(service: Service, loaded: Loaded, tmp_path: Path) -> None:
     service.delay, service.single = 0.02, True
     load = ["--shape", "steps", "--users", "1", "--step-time", "2s", "--run-time", "20s"]
@@ -163,6 +165,7 @@ def _compare(service: Service, loaded: Loaded, base: Path, *more: str) -> tuple[
     return done.returncode, done.stdout, done.stderr
 
 
+@pytest.mark.slow
 def test_slower_service_is_flagged_against_its_base(service: Service, loaded: Loaded, tmp_path: Path) -> None:
     service.delay = 0.02
     assert _run(service, loaded, tmp_path, "--run-time", "6s", "--rounds", "5")[0] == 0
@@ -183,6 +186,7 @@ def test_comparison_on_other_ids_is_refused_before_it_runs(service: Service, loa
     assert "stored_items 61, now 60" in errors
 
 
+@pytest.mark.slow
 def test_workers_take_the_arguments_of_the_master_which_adds_up(service: Service, loaded: Loaded) -> None:
     where = ["--host", service.url, "--redis", loaded.redis, "--bundles", str(loaded.bundles)]
     locust, port = [sys.executable, "-m", "locust", "-f", "loadtest/locustfile.py", *where], str(_free_port())

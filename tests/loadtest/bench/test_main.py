@@ -42,6 +42,7 @@ def _bench(*arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(_command(*arguments), cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
 
 
+@pytest.mark.slow
 def test_table_holds_floors_and_variants_and_says_who_failed(given: tuple[str, ...], tmp_path: Path) -> None:
     variants = ("--variant", "one:TWINSCORE_THREADS=1", "--variant", "small:TWINSCORE_MAX_ITEMS=10")
     patient = ("--env", "TWINSCORE_REDIS_TIMEOUT_MS=5000")
@@ -58,6 +59,7 @@ def test_table_holds_floors_and_variants_and_says_who_failed(given: tuple[str, .
     assert samples["one"]["redis_cpu"] < samples["one"]["cpu"]
 
 
+@pytest.mark.slow
 def test_stages_of_the_real_service(given: tuple[str, ...], tmp_path: Path) -> None:
     done = _bench("stages", *given, "--sizes", "20", "--seconds", "1", "--out", str(tmp_path / "stages.md"))
     assert done.returncode == 0, done.stderr
