@@ -27,7 +27,8 @@ class ItemTable:
         self._lock = threading.Lock()
         self._index = RowIndex(capacity)
         self._used = np.zeros(capacity, np.int64)  # number of the run that used the row last
-        self._free = list(range(capacity - 1, -1, -1))
+        self._free = np.arange(capacity, dtype=np.int32)[::-1].copy()  # a stack, of which the first `_vacant` count
+        self._vacant = capacity
         self._runs = 0
         self._running: set[int] = set()
         self.hits = self.misses = 0
@@ -81,11 +82,12 @@ class ItemTable:
         if not keys.all():
             return False
         keys, first = np.unique(keys, return_index=True)
-        if len(keys) > len(self._free):
+        if len(keys) > self._vacant:
             self._evict(len(keys))
-        if len(keys) > len(self._free):
+        if len(keys) > self._vacant:
             return False
-        rows = np.array([self._free.pop() for _ in keys], np.int32)
+        self._vacant -= len(keys)
+        rows = self._free[self._vacant : self._vacant + len(keys)].copy()
         self.columns[rows] = columns[first]
         self._index.enter(keys, rows)  # a row that it forgets may still be read by a run: `_evict` frees it
         self._used[rows] = run
@@ -95,9 +97,10 @@ class ItemTable:
         """Free the rows that were used longest ago, but none that a run reads."""
         oldest = min(self._running, default=self._runs)
         idle = np.flatnonzero(self._used < oldest)
-        taken = np.setdiff1d(idle, self._free, assume_unique=True)
+        taken = np.setdiff1d(idle, self._free[: self._vacant], assume_unique=True)
         count = min(max(wanted, len(self._used) // _EVICTED), len(taken))
         if count:
             victims = taken[np.argpartition(self._used[taken], count - 1)[:count]]
             self._index.forget(victims)
-            self._free.extend(victims.tolist())
+            self._free[self._vacant : self._vacant + count] = victims
+            self._vacant += count
