@@ -41,6 +41,7 @@ WIDE = {
     ],
 }  # fmt: skip
 FIXED = {"Softmax", "Sigmoid", "LayerNormalization", "ReduceMean", "ReduceSum", "Gather"}
+pytestmark = pytest.mark.slow  # two exports, each traced three times
 
 
 def run_folder(folder: Path, name: str) -> Path:
