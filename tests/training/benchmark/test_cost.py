@@ -15,7 +15,10 @@ def test_of_ple_each_weight_but_those_looked_up_meets_a_row_once() -> None:
     model = build_model("ple", schema, read_recipe("ple", assignments=["model.embedding=4"]).model)
     _, batch = split(schema, rows=30)
     weights = [m.weight.numel() for m in model.modules() if isinstance(m, nn.Linear)]
-    assert multiply_accumulates(model, batch) == sum(weights)
+    inputs, width, experts = 4 * len(schema.fields), 128, 6
+    unseen = (2 * 2) * (inputs + width)  # a task's gate scores the other task's two experts as well, on both levels
+    mixing = (3 + 2) * experts * width  # gates of the levels, over all experts
+    assert multiply_accumulates(model, batch) == sum(weights) + unseen + mixing
     tables = sum(field.size for field in schema.fields) * 4
     assert table_parameters(model) == tables
     assert parameters(model) == sum(p.numel() for p in model.parameters()) > tables
