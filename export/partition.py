@@ -2,7 +2,8 @@
 
 Rows of requests and items reach candidates through `Gather` by `request_of_item` and `item_rows`. What those read is
 the cut: flattened, side by side, it is the one output of a side's graph, `request_columns` or `item_columns`, and an
-input of the candidates' graph, which gathers it in one go.
+input of the candidates' graph, which gathers it in one go. Its one type is float32, which holds integers below 2**24
+exactly; the settings of models keep theirs within that.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,7 +15,6 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from contract.errors import BundleError
 
-EXACT = 1 << 24  # integers below it are exact in float32, the one type of a cut
 _SAME = ("Cast", "Identity", "Reshape")  # what an exporter may put between an index and its Gather
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from contract.errors import ConfigError
@@ -161,3 +162,8 @@ def test_a_continuous_task_is_upstream_of_none() -> None:
     assert DTN(tiny.schema(tasks=tasks), DTNSettings()).upstream == [set(), {0}, {0}]
     with pytest.raises(ConfigError, match="'time' is not one of the binary tasks view, buy"):
         DTN(tiny.schema(tasks=tasks), DTNSettings(upstream={"buy": ("time",)}))
+
+
+def test_a_code_book_whose_addresses_float32_cannot_hold_is_refused() -> None:
+    with pytest.raises(ValidationError, match="less than or equal to 16777216"):
+        build(1, memonet={"code_book": (1 << 24) + 1})

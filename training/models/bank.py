@@ -36,7 +36,7 @@ class MemoNetSettings(Strict):
 
     fields: Literal["all"] | int | tuple[str, ...] = 10
     hashes: Width = 2
-    code_book: Width = 20_000
+    code_book: int = Attribute(default=20_000, ge=1, le=1 << 24)  # split graphs hand addresses on as float32, exactly
     code_width: Width = 16
     shrink: bool = True
 
