@@ -6,11 +6,12 @@ from time import perf_counter
 
 from service.errors import NOT_READY, ServiceProblem
 from service.experiments.assignment import Assignment
-from service.experiments.config import read_experiments
+from service.experiments.source import read_experiments
 from service.garbage import Garbage
 from service.metrics import Metrics
 from service.scoring.engine import check_device
 from service.scoring.pipeline import Pipeline
+from service.scoring.plan import Plan
 from service.scoring.registry import Served, load_models, serve_models
 from service.scoring.store import Store
 from service.settings import Settings
@@ -45,7 +46,8 @@ class Service:
             references = {name: self.source.where(place) for name, place in self.source.config.models().items()}
             models = await asyncio.to_thread(load_models, references, self.settings, self._stop)
             self.models = serve_models(models, self.settings, self.metrics)
-            self.pipeline = Pipeline(self.settings, self.assignment, self.models, self.store, self.metrics)
+            plan = Plan(self.source, self.assignment, self.models)
+            self.pipeline = Pipeline(self.settings, plan, self.store, self.metrics)
             self.garbage.settle()
         except Exception as error:  # kept for whoever started us: a thread of the loop has nobody to raise to
             self.failure = error

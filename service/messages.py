@@ -7,13 +7,22 @@ from pydantic.config import JsonDict
 from pydantic_core import CoreSchema, core_schema
 from typing_extensions import TypedDict
 
+from service.experiments.assignment import Reason
+
 REQUEST_EXAMPLE: JsonDict = {"user": {"id": "u42"}, "item_ids": ["i1", "i2", "i3"], "context": {"scene": "home"}}
 REPLY_EXAMPLE: JsonDict = {
     "request_id": "7d0c6f0a9f6b4a40b1a3a6f3d9f0c1e2",
     "item_ids": ["i1", "i2", "i3"],
     "scores": {"ctr": [0.031, 0.027, 0.012], "cvr": [0.11, 0.08, 0.05], "ctcvr": [0.00341, 0.00216, 0.0006]},
     "model": {"name": "dtn", "version": "20261122T120000-1a2b3c4d"},
-    "experiment": {"key": "dtn-vs-ple", "arm": "dtn", "reason": "assigned", "config_version": 1},
+    "experiment": {
+        "key": "dtn-vs-ple",
+        "arm": "dtn",
+        "phase": 1,
+        "slot": 6498,
+        "reason": "assigned",
+        "config_version": 1,
+    },
     "degraded": [],
 }
 
@@ -101,7 +110,9 @@ class Experiment(BaseModel):
 
     key: str | None
     arm: str | None
-    reason: str = Field(description="assigned, override, forced, not-enrolled or no-user")
+    phase: int | None
+    slot: int | None = Field(description="the draw of the experiment's layer; null where none was made")
+    reason: Reason
     config_version: int
 
 

@@ -7,6 +7,7 @@ from pydantic import BaseModel
 
 from service.api.state import service_of
 from service.experiments.config import Experiments
+from service.experiments.explanation import explain as steps_of
 
 router = APIRouter(tags=["experiments"])
 
@@ -18,12 +19,14 @@ class Explanation(BaseModel):
     model: str
     key: str | None
     arm: str | None
+    phase: int | None
+    slot: int | None
     reason: str
     config_version: int
     steps: list[dict[str, object]]
 
 
-@router.get("/experiments", summary="The configuration in force")
+@router.get("/experiments", summary="The configuration in force", response_model_exclude_unset=True)
 async def experiments(request: Request) -> Experiments:
     """Layers, experiments, arms and weights as they were read at start."""
     return service_of(request).source.config
@@ -39,7 +42,9 @@ async def explain(request: Request, user_id: Annotated[str, Query(min_length=1)]
         model=decision.model,
         key=decision.key,
         arm=decision.arm,
+        phase=decision.phase,
+        slot=decision.slot,
         reason=decision.reason,
         config_version=assignment.config.version,
-        steps=assignment.explain(user_id),
+        steps=steps_of(assignment, user_id),
     )

@@ -29,7 +29,8 @@ async def models(request: Request) -> list[LoadedModel]:
     paths = {reference: served.model.bundle.path for reference, served in service.models.items()}
     loaded = {served.model.bundle.path: served.model.manifest for served in service.models.values()}
     default = paths.get(service.source.config.default_model)
-    arms = [(f"{key}/{arm.name}", paths.get(arm.model)) for key, arm in service.assignment.arms()]
+    variants = service.assignment.variants()
+    arms = [(f"{each.experiment.key}/{each.arm.name}", paths.get(each.model)) for each in variants]
     return [
         LoadedModel(
             name=manifest.model,

@@ -1,120 +1,203 @@
-"""Which arm a user meets: two draws of murmur3_x86_32, one for the slot and one for the arm.
+"""Which arm a user meets: two draws, one for the slot and one for the arm.
 
 The unit is the user id as text. The layer's salt gives the slot (who is in), the experiment's salt the arm (which), so
-widening an experiment moves nobody who is in it.
+widening an experiment moves nobody who is in it. Layers draw independently; the first whose arm names a model decides.
 """
 
+from bisect import bisect_right
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Literal
-
-import mmh3
+from math import inf
+from time import time
+from typing import Any, Literal, NamedTuple
 
 from service.errors import UNKNOWN_ARM, ServiceProblem
-from service.experiments.config import SLOTS, Arm, Experiment, Experiments, Layer
+from service.experiments.config import SLOTS, Arm, Experiment, Experiments, Layer, Scalar
+from service.experiments.hashing import Draw, slot_of
+from service.experiments.targeting import Condition, condition
 
-Reason = Literal["assigned", "override", "forced", "not-enrolled", "no-user"]
+Reason = Literal[
+    "assigned", "override", "forced", "no-user", "holdout", "not-enrolled", "not-targeted", "not-started", "ended",
+    "killed",
+]  # fmt: skip
+NO_CONTEXT: Mapping[str, Any] = {}
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
-    """The model to use and why; key and arm are None outside every experiment."""
+class Variant:
+    """An arm as one experiment serves it; `model` is the reference to load, the default one where the arm has none."""
+
+    experiment: Experiment
+    arm: Arm
+    model: str
+
+
+class Decision(NamedTuple):
+    """What a request meets, and why; `variant` is None outside every experiment.
+
+    With several layers it is the one whose arm chose the model, else the first that the user is in; `others` are the
+    rest. `slot` is the layer's draw, None where none was made.
+    """
 
     model: str
     reason: Reason
-    key: str | None = None
-    arm: str | None = None
+    variant: Variant | None = None
+    slot: int | None = None
+    others: tuple["Decision", ...] = ()
+
+    @property
+    def key(self) -> str | None:
+        """The experiment."""
+        return None if self.variant is None else self.variant.experiment.key
+
+    @property
+    def arm(self) -> str | None:
+        """The arm that the user is meant to meet."""
+        return None if self.variant is None else self.variant.arm.name
+
+    @property
+    def phase(self) -> int | None:
+        """The phase of the experiment."""
+        return None if self.variant is None else self.variant.experiment.phase
+
+    @property
+    def ranking(self) -> Mapping[str, float]:
+        """Exponents of the ranking formula; empty where no arm has one."""
+        return next((each.arm.ranking for each in self.variants if each.arm.ranking), {})
+
+    @property
+    def parameters(self) -> dict[str, Scalar]:
+        """Parameters of the arms of all layers."""
+        return {name: value for each in self.variants for name, value in each.arm.parameters.items()}
+
+    @property
+    def variants(self) -> list[Variant]:
+        """Those of all layers that the user is in."""
+        return [each.variant for each in (self, *self.others) if each.variant is not None]
 
 
-def slot_of(salt: str, unit: str) -> int:
-    """The slot in [0, 10000) of a unit under a salt."""
-    return (_hash(salt, unit) * SLOTS) >> 32
+class Route:
+    """One experiment, compiled."""
+
+    def __init__(self, experiment: Experiment, default: str, clock: Callable[[], float]) -> None:
+        self.experiment, self._default, self._clock = experiment, default, clock
+        self.variants = {arm.name: Variant(experiment, arm, arm.model or default) for arm in experiment.arms}
+        self.ends = list(accumulate(arm.weight for arm in experiment.arms))
+        self._ordered = list(self.variants.values())
+        self._draw: Draw = lambda unit, salt=experiment.draw_salt: slot_of(salt, unit)  # type: ignore[misc]
+        self._condition: Condition | None = None if experiment.when is None else condition(experiment.when)
+        self._start = experiment.start.timestamp() if experiment.start else -inf
+        self._end = experiment.end.timestamp() if experiment.end else inf
+        self._timed = experiment.start is not None or experiment.end is not None
+
+    def decide(self, user: str, slot: int, context: Mapping[str, Any]) -> Decision:
+        """For a user whose slot is in this experiment."""
+        shut: Reason | None = self.shut()
+        if shut is None and self._condition is not None and not self._condition(context):
+            shut = "not-targeted"
+        if shut is not None:
+            return Decision(self._default, shut, None, slot)
+        variant = self.drawn(user)
+        return Decision(variant.model, "assigned", variant, slot)
+
+    def drawn(self, user: str) -> Variant:
+        """The variant of the arm's draw."""
+        return self._ordered[bisect_right(self.ends, self._draw(user))]
+
+    def shut(self) -> Literal["killed", "not-started", "ended"] | None:
+        """Why nobody is assigned now, None while it runs."""
+        if self.experiment.killed:
+            return "killed"
+        if self._timed:
+            now = self._clock()
+            if now < self._start:
+                return "not-started"
+            if now >= self._end:
+                return "ended"
+        return None
 
 
-def _hash(salt: str, unit: str) -> int:
-    return mmh3.hash(f"{salt}:{unit}".encode(), 0, signed=False)
+class LayerRoute:
+    """One layer, compiled: slot → experiment, and overrides before that."""
+
+    def __init__(self, layer: Layer, default: str, clock: Callable[[], float]) -> None:
+        self.layer, self._default = layer, default
+        self.routes = [Route(experiment, default, clock) for experiment in layer.experiments]
+        self.of_slot: list[Route | None] = [None] * SLOTS
+        self.overrides: dict[str, tuple[Route, Variant]] = {}
+        for route in self.routes:
+            for start, stop in route.experiment.slots:
+                self.of_slot[start:stop] = [route] * (stop - start)
+            for user, arm in route.experiment.overrides.items():
+                self.overrides.setdefault(user, (route, route.variants[arm]))
+
+    def slot(self, user: str) -> int:
+        """The layer's draw."""
+        return slot_of(self.layer.salt, user)
+
+    def decide(self, user: str, context: Mapping[str, Any]) -> Decision:
+        """An override (before the start too, so that it can be tried; a kill and the end stop it), else the draws."""
+        if user in self.overrides:
+            route, variant = self.overrides[user]
+            if (shut := route.shut()) in ("killed", "ended"):
+                return Decision(self._default, shut)
+            return Decision(variant.model, "override", variant)
+        slot = self.slot(user)
+        route_of_slot = self.of_slot[slot]
+        if route_of_slot is None:
+            return Decision(self._default, "not-enrolled", None, slot)
+        return route_of_slot.decide(user, slot, context)
 
 
 class Assignment:
     """Decides by one configuration; pure and fast, nothing is stored."""
 
-    def __init__(self, config: Experiments) -> None:
+    def __init__(self, config: Experiments, clock: Callable[[], float] = time) -> None:
         self.config = config
         self._default = config.default_model
+        self.layers = [LayerRoute(layer, config.default_model, clock) for layer in config.layers]
+        self._held = [False] * SLOTS
+        for start, stop in config.holdout.slots if config.holdout else ():
+            self._held[start:stop] = [True] * (stop - start)
 
-    def decide(self, user: str | None, forced_arm: str | None = None) -> Decision:
+    def decide(
+        self, user: str | None, forced_arm: str | None = None, context: Mapping[str, Any] = NO_CONTEXT
+    ) -> Decision:
         """The decision for a user; `forced_arm` wins, and raises a problem where no experiment has it."""
         if forced_arm is not None:
             return self._forced(user, forced_arm)
         if user is None:
             return Decision(self._default, "no-user")
-        for layer in self.config.layers:
-            for experiment in layer.experiments:
-                if user in experiment.overrides:
-                    return _decision(experiment, _arm(experiment, experiment.overrides[user]), "override")
-            if enrolled := _enrolled(layer, user):
-                return _decision(enrolled, _drawn_arm(enrolled, user), "assigned")
-        return Decision(self._default, "not-enrolled")
+        if self.config.killed:
+            return Decision(self._default, "killed")
+        if self.config.holdout is not None and self._held[slot_of(self.config.holdout.salt, user)]:
+            return Decision(self._default, "holdout")
+        if len(self.layers) == 1:
+            return self.layers[0].decide(user, context)
+        return self._joined([layer.decide(user, context) for layer in self.layers])
 
-    def explain(self, user: str) -> list[dict[str, object]]:
-        """The draws behind the decision for a user, in order."""
-        steps: list[dict[str, object]] = []
-        for layer in self.config.layers:
-            listed = [experiment.key for experiment in layer.experiments if user in experiment.overrides]
-            steps.append({"step": "overrides", "layer": layer.name, "experiment": listed[0] if listed else None})
-            enrolled = _enrolled(layer, user)
-            draw = _shown_draw(layer.salt, user)
-            steps.append({"step": "slot", "layer": layer.name, **draw, "experiment": enrolled and enrolled.key})
-            if enrolled:
-                arm = _drawn_arm(enrolled, user)
-                ranges = {arm.name: list(bounds) for arm, bounds in _ranges(enrolled)}
-                draw = _shown_draw(enrolled.salt, user)
-                steps.append({"step": "arm", "experiment": enrolled.key, **draw, "ranges": ranges, "arm": arm.name})
-        return steps
+    def variants(self) -> list[Variant]:
+        """Every arm of every experiment."""
+        return [each for layer in self.layers for route in layer.routes for each in route.variants.values()]
 
-    def arms(self) -> list[tuple[str, Arm]]:
-        """Every arm and the key of its experiment."""
-        return [(e.key, arm) for layer in self.config.layers for e in layer.experiments for arm in e.arms]
+    def _joined(self, decisions: list[Decision]) -> Decision:
+        """One decision of all layers'."""
+        inside = [each for each in decisions if each.variant is not None]
+        if not inside:
+            return decisions[0] if decisions else Decision(self._default, "not-enrolled")
+        first = next((each for each in inside if each.variant and each.variant.arm.model), inside[0])
+        return first._replace(others=tuple(each for each in inside if each is not first))
 
     def _forced(self, user: str | None, name: str) -> Decision:
-        having = [e for layer in self.config.layers for e in layer.experiments if any(a.name == name for a in e.arms)]
+        having = [each for each in self.variants() if each.arm.name == name]
         if len(having) > 1 and user is not None:  # the user's own experiment says which one is meant
-            enrolled = [_enrolled(layer, user) for layer in self.config.layers]
-            having = [experiment for experiment in having if experiment in enrolled] or having
+            own = [route and route.experiment for route in (layer.of_slot[layer.slot(user)] for layer in self.layers)]
+            having = [each for each in having if each.experiment in own] or having
         if len(having) != 1:
-            known = ", ".join(sorted({arm.name for _, arm in self.arms()})) or "none"
+            known = ", ".join(sorted({each.arm.name for each in self.variants()})) or "none"
             what = (
                 "is in several experiments; send the id of a user of one" if having else f"is unknown; known: {known}"
             )
             raise ServiceProblem(UNKNOWN_ARM, f"arm '{name[:64]}' {what}")
-        return _decision(having[0], _arm(having[0], name), "forced")
-
-
-def _decision(experiment: Experiment, arm: Arm, reason: Reason) -> Decision:
-    return Decision(arm.model, reason, experiment.key, arm.name)
-
-
-def _enrolled(layer: Layer, user: str) -> Experiment | None:
-    slot = slot_of(layer.salt, user)
-    for experiment in layer.experiments:
-        if any(start <= slot < stop for start, stop in experiment.slots):
-            return experiment
-    return None
-
-
-def _ranges(experiment: Experiment) -> list[tuple[Arm, tuple[int, int]]]:
-    ends = list(accumulate(arm.weight for arm in experiment.arms))
-    return [(arm, (end - arm.weight, end)) for arm, end in zip(experiment.arms, ends, strict=True)]
-
-
-def _drawn_arm(experiment: Experiment, user: str) -> Arm:
-    slot = slot_of(experiment.salt, user)
-    return next(arm for arm, (start, stop) in _ranges(experiment) if start <= slot < stop)
-
-
-def _arm(experiment: Experiment, name: str) -> Arm:
-    return next(arm for arm in experiment.arms if arm.name == name)
-
-
-def _shown_draw(salt: str, user: str) -> dict[str, object]:
-    return {"input": f"{salt}:{user}", "hash": _hash(salt, user), "slot": slot_of(salt, user)}
+        return Decision(having[0].model, "forced", having[0])

@@ -1,27 +1,69 @@
-"""`experiments.yaml`: read, checked, and refused with file and line where it is wrong."""
+"""Which model a user meets: layers, experiments, arms; one schema for the file, the Redis key and PUT /experiments."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-import yaml
-from pydantic import Field, StrictInt, ValidationError
+from pydantic import AwareDatetime, Field, StrictBool, StrictFloat, StrictInt, StrictStr
 
-from contract.errors import ConfigError
 from contract.schema import Name, Strict
+from service.experiments.document import Place
 
 SLOTS = 10_000
-Place = tuple[str | int, ...]
 ModelReference = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]*(@[A-Za-z0-9_][A-Za-z0-9_.\-]*)?$")]
+Hash = Literal["murmur3", "growthbook_v2", "eppo_md5", "unleash"]
+Metric = Literal["ctr", "cvr", "ctcvr", "value"]
+Scalar = StrictBool | StrictInt | StrictFloat | StrictStr
+Slots = tuple[tuple[StrictInt, StrictInt], ...]  # half-open ranges of the 10,000
+
+
+class Shadow(Strict):
+    """A model that scores a share of an arm's requests too, for comparison alone."""
+
+    model: ModelReference
+    share: StrictInt = Field(ge=1, le=SLOTS)  # of 10,000 requests
 
 
 class Arm(Strict):
-    """One of the alternatives: which model, and how many of 10,000 enrolled users."""
+    """One of the alternatives: what it serves, and to how many of 10,000 enrolled users."""
 
     name: Name
-    model: ModelReference
     weight: StrictInt = Field(ge=0, le=SLOTS)
+    model: ModelReference | None = None  # None: the default model
+    ranking: dict[Name, float] = Field(
+        default={}
+    )  # task: exponent; the reply's column `rank` is the product of task ** exponent
+    parameters: dict[Name, Scalar] = Field(default={})  # handed to the caller as they are
+    shadow: Shadow | None = None
+
+
+class Guardrails(Strict):
+    """Limits of an arm; one that is breached kills the experiment."""
+
+    error_rate: float | None = Field(default=None, gt=0, lt=1)  # share of the arm's requests that its model failed
+    p99_ms: float | None = Field(default=None, gt=0)
+    calibration: tuple[float, float] | None = None  # of the arm's predicted / observed clicks over the control's
+    minutes: float = Field(default=5, gt=0)  # that are looked at
+    min_requests: StrictInt = Field(default=200, ge=1)  # in them, before anything is judged
+
+
+class Measure(Strict):
+    """What decides the experiment, and how its events are counted."""
+
+    primary: Metric = "ctr"
+    alpha: float = Field(default=0.05, gt=0, lt=1)
+    power: float = Field(default=0.8, gt=0, lt=1)
+    effect: float = Field(default=0.02, gt=0)  # the smallest relative lift worth finding
+    click_hours: float = Field(default=24, gt=0)  # from an exposure to a click of it
+    conversion_hours: float = Field(default=168, gt=0)  # from an exposure to a conversion, or value, of it
+    prior_days: StrictInt = Field(default=14, ge=0, le=90)  # whole days before a user's first one, for CUPED
+    value_cap: float | None = Field(default=None, gt=0)  # value of one user counts at most so much
+
+
+class Thompson(Strict):
+    """Weights that follow the primary metric in batches; each batch is a phase."""
+
+    hours: float = Field(default=24, gt=0)  # a batch
+    floor: StrictInt = Field(default=1000, ge=1, le=SLOTS // 2)  # weight of an arm, at least
 
 
 class Experiment(Strict):
@@ -29,10 +71,32 @@ class Experiment(Strict):
 
     key: Name
     phase: StrictInt = Field(default=1, ge=1)
-    salt: Name
-    slots: tuple[tuple[StrictInt, StrictInt], ...] = Field(min_length=1)  # half-open
+    salt: Name | None = None  # None: key.phase
+    hash: Hash = "murmur3"
+    coverage: StrictInt = Field(default=SLOTS, ge=0, le=SLOTS)  # of growthbook_v2, which enrols by the arm's draw
+    slots: Slots = Field(min_length=1)
     arms: tuple[Arm, ...] = Field(min_length=1)
+    control: Name | None = None  # None: the first arm
     overrides: dict[str, str] = Field(default={})  # user id: arm
+    when: StrictStr | None = None  # condition on the request's context; see targeting.py
+    start: AwareDatetime | None = None
+    end: AwareDatetime | None = None
+    killed: StrictBool = False
+    segments: tuple[Name, ...] = Field(default=(), max_length=4)  # context fields that the readout is cut by
+    slow_ms: float | None = Field(default=None, gt=0)  # an arm's model that takes longer is answered by the control's
+    guardrails: Guardrails | None = None
+    measure: Measure = Measure()
+    thompson: Thompson | None = None
+
+    @property
+    def draw_salt(self) -> str:
+        """The salt of the arm's draw."""
+        return self.salt or f"{self.key}.{self.phase}"
+
+    @property
+    def control_arm(self) -> Arm:
+        """The arm that others are compared with, and that stands in for one that fails."""
+        return next(arm for arm in self.arms if self.control in (None, arm.name))
 
 
 class Layer(Strict):
@@ -40,7 +104,15 @@ class Layer(Strict):
 
     name: Name
     salt: Name
+    hash: Hash = "murmur3"
     experiments: tuple[Experiment, ...] = ()
+
+
+class Holdout(Strict):
+    """Users whom no experiment of any layer reaches."""
+
+    salt: Name
+    slots: Slots = Field(min_length=1)
 
 
 class Experiments(Strict):
@@ -48,146 +120,27 @@ class Experiments(Strict):
 
     version: StrictInt = Field(ge=1)
     default_model: ModelReference
+    killed: StrictBool = False  # everybody meets the default model
+    holdout: Holdout | None = None
     layers: tuple[Layer, ...] = ()
+
+    def placed(self) -> Iterator[tuple[Place, Experiment]]:
+        """Every experiment and its place."""
+        for i, layer in enumerate(self.layers):
+            for j, experiment in enumerate(layer.experiments):
+                yield ("layers", i, "experiments", j), experiment
+
+    def experiment(self, key: str) -> Experiment | None:
+        """The experiment of this key."""
+        return next((experiment for _, experiment in self.placed() if experiment.key == key), None)
 
     def models(self) -> dict[str, Place]:
         """Every model reference, and the place that names it first."""
         places: dict[str, Place] = {self.default_model: ("default_model",)}
-        for place, experiment in _experiments(self):
+        for place, experiment in self.placed():
             for i, arm in enumerate(experiment.arms):
-                places.setdefault(arm.model, (*place, "arms", i, "model"))
+                if arm.model:
+                    places.setdefault(arm.model, (*place, "arms", i, "model"))
+                if arm.shadow:
+                    places.setdefault(arm.shadow.model, (*place, "arms", i, "shadow", "model"))
         return places
-
-
-@dataclass(frozen=True)
-class Source:
-    """A configuration and the line that each part of it stands on."""
-
-    path: Path
-    config: Experiments
-    lines: dict[Place, int]
-
-    def where(self, place: Place) -> str:
-        """`file:line` of a place, or of what encloses it."""
-        return f"{self.path}:{_line(self.lines, place)}"
-
-
-def read_experiments(path: Path) -> Source:
-    """Read and check; ConfigError names file and line."""
-    content, lines = _parse(path)
-    try:
-        config = Experiments.model_validate(content)
-    except ValidationError as error:
-        errors = error.errors(include_url=False)
-        # a misspelt key is also a missing one: the unknown one says it better
-        first = next((each for each in errors if each["type"] == "extra_forbidden"), errors[0])
-        message = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
-        name = ".".join(map(str, first["loc"])) or "the file"
-        raise ConfigError(f"{path}:{_line(lines, first['loc'])}: {name}: {message}") from None
-    for place, message in _mistakes(config):
-        raise ConfigError(f"{path}:{_line(lines, place)}: {message}")
-    return Source(path, config, lines)
-
-
-def _line(lines: dict[Place, int], place: Place) -> int:
-    while place and place not in lines:
-        place = place[:-1]
-    return lines.get(place, 1)
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML with the line of each node; aliases are refused, since a value must stand on one line."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self.lines: dict[Place, int] = {}
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            mark = self.get_mark()
-            raise yaml.MarkedYAMLError(None, None, "aliases are not used here", mark)
-        return super().compose_node(parent, index)
-
-    def plain(self, node: yaml.Node, place: Place = ()) -> object:
-        """The value of a node; keys are taken as they are written."""
-        self.lines.setdefault(place, node.start_mark.line + 1)
-        if isinstance(node, yaml.SequenceNode):
-            return [self.plain(child, (*place, i)) for i, child in enumerate(node.value)]
-        if not isinstance(node, yaml.MappingNode):
-            return self.construct_object(node)
-        content: dict[str, object] = {}
-        for key, child in node.value:
-            if not isinstance(key, yaml.ScalarNode) or key.value in content:
-                raise yaml.MarkedYAMLError(None, None, "a key that is no text, or appears twice", key.start_mark)
-            self.lines[*place, key.value] = key.start_mark.line + 1
-            content[key.value] = self.plain(child, (*place, key.value))
-        return content
-
-
-def _parse(path: Path) -> tuple[object, dict[Place, int]]:
-    try:
-        loader = _Loader(path.read_text(encoding="utf-8"))
-        node = loader.get_single_node()
-        return (loader.plain(node) if node else None), loader.lines
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file; set TWINSCORE_EXPERIMENTS") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from None
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        raise ConfigError(f"{path}:{mark.line + 1 if mark else 1}: not valid YAML: {error.problem}") from None
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}") from None
-
-
-def _experiments(config: Experiments) -> Iterator[tuple[Place, Experiment]]:
-    for i, layer in enumerate(config.layers):
-        for j, experiment in enumerate(layer.experiments):
-            yield ("layers", i, "experiments", j), experiment
-
-
-def _mistakes(config: Experiments) -> Iterator[tuple[Place, str]]:
-    """What the types cannot say, in the order of the file."""
-    if len(config.layers) > 1:
-        yield ("layers", 1), "a second layer: its arms would choose a model beside those of the first; use one layer"
-    keys: set[str] = set()
-    for place, experiment in _experiments(config):
-        if experiment.key in keys:
-            yield (*place, "key"), f"experiment '{experiment.key}' appears twice"
-        keys.add(experiment.key)
-        yield from _mistakes_of_arms(place, experiment)
-    for i, layer in enumerate(config.layers):
-        yield from _mistakes_of_slots(("layers", i), layer)
-
-
-def _mistakes_of_arms(place: Place, experiment: Experiment) -> Iterator[tuple[Place, str]]:
-    names = [arm.name for arm in experiment.arms]
-    for i, name in enumerate(names):
-        if name in names[:i]:
-            yield (*place, "arms", i, "name"), f"arm '{name}' appears twice in '{experiment.key}'"
-    if (total := sum(arm.weight for arm in experiment.arms)) != SLOTS:
-        yield (*place, "arms"), f"the weights of '{experiment.key}' sum to {total}; they must sum to {SLOTS}"
-    for user, arm_name in experiment.overrides.items():
-        if arm_name not in names:
-            yield (*place, "overrides", user), f"override of '{user}': no arm '{arm_name}' ({', '.join(names)})"
-
-
-def _mistakes_of_slots(place: Place, layer: Layer) -> Iterator[tuple[Place, str]]:
-    taken: list[tuple[int, int, str]] = []
-    for j, experiment in enumerate(layer.experiments):
-        here = (*place, "experiments", j)
-        if experiment.salt == layer.salt:
-            yield (
-                (*here, "salt"),
-                f"the salt of '{experiment.key}' is the layer's: arms would follow slots; choose another",
-            )
-        for k, (start, stop) in enumerate(experiment.slots):
-            if not 0 <= start < stop <= SLOTS:
-                yield (
-                    (*here, "slots", k),
-                    f"slots [{start}, {stop}] of '{experiment.key}' are empty or outside 0..{SLOTS}",
-                )
-            for first, last, other in taken:
-                if start < last and first < stop:
-                    yield (*here, "slots", k), f"slots [{start}, {stop}] of '{experiment.key}' overlap '{other}'"
-            taken.append((start, stop, experiment.key))

@@ -1,6 +1,5 @@
 """One request on its way: parse, route, look up, encode, run, compose, serialise; each stage is timed."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
 from random import getrandbits
@@ -10,13 +9,14 @@ from typing import cast
 import numpy as np
 
 from service.errors import INVALID_REQUEST, OVERRIDE_NOT_ALLOWED, ServiceProblem
-from service.experiments.assignment import Assignment, Decision
+from service.experiments.assignment import Decision
 from service.messages import ScoreRequest
 from service.metrics import Metrics
 from service.scoring.composition import compose
 from service.scoring.engine import Scores
 from service.scoring.features import Encoded
-from service.scoring.registry import Model, Served
+from service.scoring.plan import Plan
+from service.scoring.registry import Model
 from service.scoring.store import TIMEOUT, UNAVAILABLE, Store, Stored
 from service.settings import Settings
 from service.wire.forms import JSON, Content, Form
@@ -54,21 +54,20 @@ class Stopwatch:
 
 
 class Pipeline:
-    """Scores requests with the models of the experiments in force."""
+    """Scores requests by the plan in force."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        assignment: Assignment,
-        models: Mapping[str, Served],
-        store: Store,
-        metrics: Metrics,
-    ) -> None:
-        self._settings, self._assignment, self._models = settings, assignment, models
-        self._store, self._metrics = store, metrics
-        for served in models.values():
+    def __init__(self, settings: Settings, plan: Plan, store: Store, metrics: Metrics) -> None:
+        self._settings, self._store, self._metrics = settings, store, metrics
+        self.adopt(plan)
+
+    def adopt(self, plan: Plan) -> None:
+        """Route by this plan from the next request on."""
+        for served in plan.models.values():
             encoder = served.model.encoder
-            store.keep_items(served.model.manifest.fingerprint, encoder.item_layout, settings, metrics)
+            self._store.keep_items(
+                served.model.manifest.fingerprint, encoder.item_layout, self._settings, self._metrics
+            )
+        self._plan = plan
 
     async def score(self, body: bytes, call: Call, reads: Form = JSON, writes: Form = JSON) -> bytes:
         """The reply's bytes; a ServiceProblem where the request does not fit. Fills `call` on the way."""
@@ -77,8 +76,9 @@ class Pipeline:
         call.request_id = ask.request_id or call.request_id
         sent, items, user = self._ids(ask)
         watch.lap("parse")
-        decision = self._route(ask, user)
-        served = self._models[decision.model]
+        plan = self._plan  # one for the whole request, whatever is adopted meanwhile
+        decision = self._route(plan, ask, user)
+        served = plan.models[decision.model]
         model = served.model
         call.arm, call.model = decision.arm or "", model.manifest.model
         watch.lap("route")
@@ -93,7 +93,7 @@ class Pipeline:
         scores = compose(raw)
         degraded = self._degraded(stored, scores)
         watch.lap("compose")
-        reply = writes.write(self._content(call.request_id, sent, scores, model, decision, degraded))
+        reply = writes.write(self._content(call.request_id, sent, scores, model, plan, decision, degraded))
         watch.lap("serialise")
         return reply
 
@@ -115,13 +115,13 @@ class Pipeline:
                     raise ServiceProblem(INVALID_REQUEST, f"{where}: longer than {longest} bytes of UTF-8")
         return sent, items, user
 
-    def _route(self, ask: ScoreRequest, user: str | None) -> Decision:
+    def _route(self, plan: Plan, ask: ScoreRequest, user: str | None) -> Decision:
         if ask.arm is not None and not self._settings.allow_arm_override:
             raise ServiceProblem(
                 OVERRIDE_NOT_ALLOWED,
                 "arm: set TWINSCORE_ALLOW_ARM_OVERRIDE=true to let requests choose, or leave it out",
             )
-        return self._assignment.decide(user, ask.arm)
+        return plan.assignment.decide(user, ask.arm, ask.context)
 
     async def _look_up(self, model: Model, user: str | None, items: list[str]) -> Stored:
         encoder = model.encoder
@@ -159,6 +159,7 @@ class Pipeline:
         items: list[str | int],
         scores: Scores,
         model: Model,
+        plan: Plan,
         decision: Decision,
         degraded: list[str],
     ) -> Content:
@@ -170,8 +171,10 @@ class Pipeline:
             "experiment": {
                 "key": decision.key,
                 "arm": decision.arm,
+                "phase": decision.phase,
+                "slot": decision.slot,
                 "reason": decision.reason,
-                "config_version": self._assignment.config.version,
+                "config_version": plan.source.config.version,
             },
             "degraded": degraded,
         }

@@ -1,0 +1,41 @@
+"""Names of what experiments keep in Redis; a prefix is TWINSCORE_REDIS_PREFIX."""
+
+
+def live(prefix: str) -> str:
+    """The text of the configuration in force."""
+    return f"{prefix}:experiments:live"
+
+
+def versions(prefix: str) -> str:
+    """A hash: version → Version as JSON."""
+    return f"{prefix}:experiments:versions"
+
+
+def log(prefix: str) -> str:
+    """The stream of exposures and events."""
+    return f"{prefix}:log"
+
+
+def cursor(prefix: str) -> str:
+    """How far the outcomes are counted; written in one transaction with all that follows."""
+    return f"{prefix}:outcomes:cursor"
+
+
+def user(prefix: str, user_id: str) -> str:
+    """What is remembered of one user."""
+    return f"{prefix}:outcomes:user:{user_id}"
+
+
+def sums(prefix: str, key: str, phase: int) -> str:
+    """ExperimentSums of one phase, as JSON."""
+    return f"{prefix}:outcomes:sums:{key}:{phase}"
+
+
+def readout(prefix: str, key: str) -> str:
+    """The last Readout of an experiment, as JSON."""
+    return f"{prefix}:readout:{key}"
+
+
+def health(prefix: str) -> str:
+    """A hash: process → ArmHealth of its arms as JSON."""
+    return f"{prefix}:experiments:health"

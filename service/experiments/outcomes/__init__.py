@@ -1,0 +1,1 @@
+"""From the log of exposures and events to sums per arm."""

@@ -1,0 +1,39 @@
+"""What the readout reads: one document for each phase of each experiment."""
+
+from pydantic import BaseModel
+
+from service.experiments.outcomes.moments import Moments
+
+
+class ArmSums(BaseModel):
+    """One arm. All but `dropped` and `overridden` is of users whom the draw assigned."""
+
+    moments: Moments = Moments()
+    fallbacks: int = 0  # exposures that the control's model served instead
+    overridden: int = 0  # exposures by override or force; in no other number
+    dropped: int = 0  # exposures that found the queue full
+    crossed: int = 0  # users who met another arm later; they stay in the first
+    models: dict[str, int] = {}  # exposures by name@version that scored
+    versions: dict[int, int] = {}  # users by version of the configuration at their first exposure
+    segments: dict[str, int] = {}  # users by "field=value" at their first exposure
+
+
+class Snapshot(BaseModel):
+    """The moments as they were, for intervals over time."""
+
+    time: int  # milliseconds
+    arms: dict[str, Moments]
+
+
+class ExperimentSums(BaseModel):
+    """One phase."""
+
+    key: str
+    phase: int
+    first: int  # time of the first exposure, in milliseconds
+    last: int  # of the last record
+    arms: dict[str, ArmSums] = {}
+    snapshots: list[Snapshot] = []
+    late: int = 0  # events that came too late to count
+    duplicates: int = 0  # events that had been counted already
+    unattributed: int = 0  # events outside every window

@@ -1,0 +1,1 @@
+"""From sums per arm to a verdict."""
