@@ -1,5 +1,7 @@
 """Serve: `python -m service`. HOST, PORT, REDIS_URL and TWINSCORE_* set it up; see service/settings.py.
 
+Other commands, each with --help: `python -m service experiments`, `… outcomes`, `… readout`.
+
 N processes serve one port (--workers or TWINSCORE_WORKERS; by default one a core up to 4, and one on a GPU).
 Connections go to the worker that has the fewest, a worker that dies is replaced, and GET /metrics shows the sum of
 all. Each worker holds its own models and caches of items and reads Redis by itself, so that memory grows by the worker
@@ -10,6 +12,8 @@ engines and event loop wait for one interpreter. With N workers each runs its en
 import argparse
 import socket
 import sys
+from collections.abc import Callable
+from importlib import import_module
 
 from contract.command import run
 from contract.errors import ConfigError
@@ -18,7 +22,22 @@ from service.process import leave_on_signals, run_loop
 from service.settings import MOST_WORKERS, Settings, read_settings
 
 
+_COMMANDS = {  # word: module with `main(argv) -> int`, imported only then
+    "experiments": "service.experiments.commands",
+    "outcomes": "service.experiments.outcomes.command",
+    "readout": "service.experiments.readout.command",
+}
+
+
 def main() -> int:
+    """Serve, or run the command that the first argument names."""
+    if len(sys.argv) > 1 and sys.argv[1] in _COMMANDS:
+        command: Callable[[list[str]], int] = import_module(_COMMANDS[sys.argv[1]]).main
+        return command(sys.argv[2:])
+    return serve()
+
+
+def serve() -> int:
     """Listen, start Redis where none is given, serve until Ctrl-C or SIGTERM."""
     settings = _settings()
     leave_on_signals()
