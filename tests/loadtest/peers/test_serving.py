@@ -2,7 +2,11 @@
 
 import sys
 import urllib.request
+from contextlib import ExitStack
 from dataclasses import replace
+from socket import create_connection
+from time import monotonic, sleep
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
@@ -50,12 +54,21 @@ def test_connections_go_to_the_tuned_processes_in_turn(source: Source) -> None:
     peer = PEERS["fastapi-tuned"]
     with serving(peer, sys.executable, source, processes=2) as served:
         workers = [one for one in served.processes if "spawn_main" in " ".join(one.cmdline())]
-        before = [sum(one.cpu_times()[:2]) for one in workers]
-        for _ in range(200):
-            _ask(peer, served, "new:3", ["new:6"] * 500)
-        spent = [sum(one.cpu_times()[:2]) - then for one, then in zip(workers, before, strict=True)]
-    assert len(workers) == 2
-    assert min(spent) > 0.5 * max(spent)
+        address = urlsplit(served.urls[0])
+        with ExitStack() as stack:
+            ours = {
+                stack.enter_context(create_connection((str(address.hostname), int(address.port or 0)))).getsockname()[1]
+                for _ in range(20)
+            }
+            deadline = monotonic() + 10
+            while sum(map(len, held := [_held(one, ours) for one in workers])) < 20 and monotonic() < deadline:
+                sleep(0.02)
+    assert [len(ports) for ports in held] == [10, 10]
+
+
+def _held(process: psutil.Process, ports: set[int]) -> set[int]:
+    """Which of the clients' ports a process serves."""
+    return {one.raddr.port for one in process.net_connections("tcp") if one.raddr and one.raddr.port in ports}
 
 
 def test_a_server_that_ends_is_one_line(source: Source) -> None:
