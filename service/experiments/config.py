@@ -53,6 +53,8 @@ class Measure(Strict):
     alpha: float = Field(default=0.05, gt=0, lt=1)
     power: float = Field(default=0.8, gt=0, lt=1)
     effect: float = Field(default=0.02, gt=0)  # the smallest relative lift worth finding
+    planned_users: StrictInt | None = Field(default=None, ge=1)  # of an arm and the control together: where peek-safe
+    # intervals are narrowest; fixed beforehand. None: what `effect` takes where the spread of users equals their mean
     click_hours: float = Field(default=24, gt=0)  # from an exposure to a click of it
     conversion_hours: float = Field(default=168, gt=0)  # from an exposure to a conversion, or value, of it
     prior_days: StrictInt = Field(default=14, ge=0, le=90)  # whole days before a user's first one, for CUPED

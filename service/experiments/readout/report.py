@@ -28,13 +28,15 @@ class Comparison(BaseModel):
     control: str
     difference: float | None
     lift: float | None = Field(description="relative: 0.05 is 5 % more than the control")
-    always: Interval = Field(description="of the lift, peek-safe; after CUPED where `cuped`")
-    fixed: Interval = Field(description="of the lift at one look")
+    level: float = Field(description="of the peek-safe interval: 1 - alpha / (comparisons of its family)")
+    always: Interval = Field(description="of the lift, peek-safe, at `level`; after CUPED where `cuped`")
+    fixed: Interval = Field(description="of the lift at one look, at 1 - alpha")
+    always_p: float | None = Field(description="peek-safe: valid however often it is looked at; uncorrected")
     p_value: float | None = Field(description="at one look, uncorrected")
     adjusted: float | None = Field(description="p_value after correction for arms and metrics")
     cuped: bool
     variance_reduction: float | None = Field(description="share of the variance that the prior period explained")
-    significant: bool = Field(description="the peek-safe interval, at the corrected level, excludes 0")
+    significant: bool = Field(description="the peek-safe interval excludes 0")
     power: float | None = Field(description="to find a lift of `effect` with the users so far, at one look")
     detectable: float | None = Field(description="the smallest lift that has the wanted power now")
 
@@ -113,6 +115,7 @@ class Readout(BaseModel):
     primary: str
     alpha: float
     effect: float
+    planned_users: int = Field(description="of an arm and the control: the peek-safe intervals are narrowest here")
     verdict: Verdict
     arms: list[ArmReport]
     comparisons: list[Comparison]
