@@ -16,6 +16,7 @@ COMMANDS = {
     "evaluate": ("training.assessment", "metrics of a trained model on a prepared data set"),
     "benchmark": ("training.benchmark.command", "models compared: tuned alike, several seeds, a report with intervals"),
     "sweep": ("training.benchmark.sweep", "models compared over a grid of synthetic logs"),
+    "replay": ("training.replay.command", "what trained models would have earned, from a log with propensities"),
     "importance": ("training.importance", "which fields matter to which task of a trained model"),
 }
 

@@ -94,7 +94,7 @@ def slates(raw: Path) -> Iterator[Slate]:
     """Real requests, in time order inside a file: rows of one user and moment are one slate."""
     for policy in POLICIES:
         for campaign in CAMPAIGNS:
-            rows = _log(raw, policy, campaign).sort("timestamp", "user_id", "position", maintain_order=True)
+            rows = impressions_log(raw, policy, campaign).sort("timestamp", "user_id", "position", maintain_order=True)
             by_request = groupby(rows.iter_rows(named=True), lambda row: (row["timestamp"], row["user_id"]))
             yield from (_slate(policy, campaign, list(group)) for _, group in by_request)
 
@@ -116,7 +116,7 @@ def _slate(policy: str, campaign: str, rows: list[dict[str, str]]) -> Slate:
     return Slate(policy, first["timestamp"], first["user_id"], user, context, tuple(shown), affinities)
 
 
-def _log(raw: Path, policy: str, campaign: str) -> pl.DataFrame:
+def impressions_log(raw: Path, policy: str, campaign: str) -> pl.DataFrame:
     """Raw rows with user id, hour (UTC) and item, all as text."""
     table = read_table(raw / policy / campaign / f"{campaign}.csv.gz")
     for name in ("timestamp", "item_id", "position", "click", *USER):
@@ -129,7 +129,7 @@ def _log(raw: Path, policy: str, campaign: str) -> pl.DataFrame:
 
 
 def _impressions(raw: Path, policy: str, campaign: str) -> pl.DataFrame:
-    rows = _log(raw, policy, campaign)
+    rows = impressions_log(raw, policy, campaign)
     affinities = [name for name in rows.columns if name.startswith(AFFINITY)]
     shown = [pl.when(pl.col("item") == name.removeprefix(AFFINITY)).then(pl.col(name)) for name in affinities]
     return rows.select(
