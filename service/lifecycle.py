@@ -6,6 +6,7 @@ from time import perf_counter
 
 from service.errors import NOT_READY, ServiceProblem
 from service.experiments.assignment import Assignment
+from service.experiments.log import open_log
 from service.experiments.source import read_experiments
 from service.garbage import Garbage
 from service.metrics import Metrics
@@ -27,6 +28,7 @@ class Service:
         self.source = read_experiments(settings.experiments)
         self.assignment = Assignment(self.source.config)
         self.store = Store(settings.redis_url, settings.redis_prefix, settings.redis_timeout_ms)
+        self.log = open_log(settings, self.metrics)
         self.models: dict[str, Served] = {}
         self.pipeline: Pipeline | None = None
         self.failure: Exception | None = None
@@ -38,6 +40,7 @@ class Service:
 
     def start(self) -> None:
         """Begin to load; `loaded` says when that ended."""
+        self.log.start()
         self._loading = asyncio.create_task(self._load())
 
     async def _load(self) -> None:
@@ -47,7 +50,7 @@ class Service:
             models = await asyncio.to_thread(load_models, references, self.settings, self._stop)
             self.models = serve_models(models, self.settings, self.metrics)
             plan = Plan(self.source, self.assignment, self.models)
-            self.pipeline = Pipeline(self.settings, plan, self.store, self.metrics)
+            self.pipeline = Pipeline(self.settings, plan, self.store, self.metrics, self.log)
             self.garbage.settle()
         except Exception as error:  # kept for whoever started us: a thread of the loop has nobody to raise to
             self.failure = error
@@ -68,6 +71,7 @@ class Service:
             await self._loading
         for served in self.models.values():
             served.batcher.close()
+        await self.log.close()
         await self.store.close()
         self.models, self.pipeline = {}, None  # tables of columns, which a cycle might keep for a while
         self.garbage.release()

@@ -28,6 +28,7 @@ ACROSS_WORKERS: dict[str, Callable[[Iterable[float]], float]] = {
     "twinscore_model_info": max,
     "twinscore_item_cache_followed": min,
     "twinscore_gc_longest_seconds": max,
+    "twinscore_log_up": min,
     "process_start_time_seconds": min,
 }
 
@@ -81,6 +82,18 @@ class Metrics:
         self._waiting = Gauge(
             "twinscore_queue_rows", "Candidates that wait for an engine", ["model"], registry=registry
         )
+        self.log_records = Counter("twinscore_log_records", "Records that the log has", ["kind"], registry=registry)
+        self.exposures_dropped = Counter(
+            "twinscore_exposures_dropped",
+            "Exposures that found the queue full",
+            ["experiment", "arm"],
+            registry=registry,
+        )
+        self.log_flush = Histogram(
+            "twinscore_log_flush_seconds", "Time of a batch to the log", buckets=_SECONDS, registry=registry
+        ).observe
+        self._log_queue = Gauge("twinscore_log_queue", "Records that wait for the log", registry=registry)
+        self._log_up = Gauge("twinscore_log_up", "1 while the log takes records", registry=registry)
         self._model = Gauge(
             "twinscore_model_info", "Loaded models", ["model", "version", "fingerprint", "dataset"], registry=registry
         )
@@ -88,6 +101,11 @@ class Metrics:
     def watch_queue(self, model: str, rows: Callable[[], int]) -> None:
         """Show how many candidates wait for this model's engine."""
         self._waiting.labels(model).set_function(rows)
+
+    def watch_log(self, waiting: Callable[[], int], up: Callable[[], bool]) -> None:
+        """Show how many records wait for the log, and whether it takes them."""
+        self._log_queue.set_function(waiting)
+        self._log_up.set_function(up)
 
     def watch_items(self, schema: str, rows: Callable[[], int], followed: Callable[[], bool]) -> None:
         """Show how many item rows of a schema are kept, and whether their changes are heard of."""

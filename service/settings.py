@@ -51,6 +51,9 @@ class Settings(BaseSettings):
     tensorrt: bool = False
     tensorrt_cache: Path = Path(".run/tensorrt")
     redis_prefix: str = Field(default="twinscore", min_length=1)
+    log: str = "file:.run/log"  # of exposures and events; or redis, redis://…, kafka://host:port/topic, off
+    log_queue: int = Field(default=100_000, ge=1)  # records that wait for it, a process; more exposures are dropped
+    log_length: int = Field(default=1_000_000, ge=1)  # of the Redis stream
 
     @property
     def engine_threads(self) -> int:

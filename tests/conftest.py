@@ -11,6 +11,8 @@ import pytest
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # one process a service, unless a test is about several
 os.environ.setdefault("TWINSCORE_WORKERS", "1")
+# no log of exposures, unless a test is about it
+os.environ.setdefault("TWINSCORE_LOG", "off")
 # tables that suit a test: hundreds of apps live in one process
 os.environ.setdefault("TWINSCORE_ITEM_CACHE_ROWS", "5000")
 # a shell's background job ignores Ctrl-C, and would hand that on to us and to what we start

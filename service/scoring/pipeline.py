@@ -10,6 +10,7 @@ import numpy as np
 
 from service.errors import INVALID_REQUEST, OVERRIDE_NOT_ALLOWED, ServiceProblem
 from service.experiments.assignment import Decision
+from service.experiments.log import Log
 from service.messages import ScoreRequest
 from service.metrics import Metrics
 from service.scoring.composition import compose
@@ -56,8 +57,8 @@ class Stopwatch:
 class Pipeline:
     """Scores requests by the plan in force."""
 
-    def __init__(self, settings: Settings, plan: Plan, store: Store, metrics: Metrics) -> None:
-        self._settings, self._store, self._metrics = settings, store, metrics
+    def __init__(self, settings: Settings, plan: Plan, store: Store, metrics: Metrics, log: Log) -> None:
+        self._settings, self._store, self._metrics, self._log = settings, store, metrics, log
         self.adopt(plan)
 
     def adopt(self, plan: Plan) -> None:
@@ -92,6 +93,8 @@ class Pipeline:
         watch.lap(None)  # queue and run
         scores = compose(raw)
         degraded = self._degraded(stored, scores)
+        name, version = f"{model.manifest.model}@{model.manifest.version}", plan.source.config.version
+        self._log.expose(decision, decision.arm, name, call.request_id, user, version, len(items), scores, ask.context)
         watch.lap("compose")
         reply = writes.write(self._content(call.request_id, sent, scores, model, plan, decision, degraded))
         watch.lap("serialise")
