@@ -22,6 +22,7 @@ class Place:
     deadline: float  # by perf_counter
     taken: int = 0  # rows that an engine thread took
     done: int = 0  # rows that ran
+    ran: float = 0.0  # seconds in the engine, once all have
     open: bool = True  # False: its caller has left, or has been answered
 
 

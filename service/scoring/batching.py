@@ -2,73 +2,33 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count
 from math import ceil, inf
 from pathlib import Path
 from time import perf_counter
 
-import numpy as np
-
 from service.errors import NOT_READY, ServiceProblem
 from service.metrics import Metrics
 from service.scoring.admission import Admission, Place
 from service.scoring.engine import Engine, Scores
 from service.scoring.inputs import Inputs, merge
+from service.scoring.jobs import Job, Part, Run
 
 SMALLEST_PART = 128  # rows; 200 cut in two took more CPU, and no less time unless a core was idle
+MOST_SPARE = 8  # jobs that may wait for an engine with nothing else to do
 _STOP_SECONDS = 1.0
-
-
-@dataclass(slots=True, eq=False)
-class Job:
-    """One request that waits for its scores."""
-
-    inputs: Inputs
-    place: Place
-    scores: "asyncio.Future[Scores]"
-    queued: float
-    started: float = inf
-    parts: list[tuple[int, Scores]] = field(default_factory=list)  # by their first row
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Candidates [start, stop) of a request, in one run."""
-
-    job: Job
-    start: int
-    stop: int
-
-    @property
-    def inputs(self) -> Inputs:
-        """What the engine reads of it."""
-        whole = self.stop - self.start == self.job.place.rows
-        return self.job.inputs if whole else self.job.inputs.part(self.start, self.stop)
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """What one call of the engine was given, and gave."""
-
-    parts: Sequence[Part]
-    started: float
-    ended: float
-    outcome: Scores | Exception
-
-    @property
-    def rows(self) -> int:
-        """Candidates."""
-        return sum(part.stop - part.start for part in self.parts)
 
 
 class Batcher:
     """Feeds one engine from as many threads as it takes. They pull their work, so that a busy event loop delays no run.
 
-    The lock guards what both sides write: the heap, and `taken` and `open` of a place. All else belongs to the loop.
+    The lock guards what both sides write: the heap, the spare jobs, and `taken` and `open` of a place. All else belongs
+    to the loop. Spare jobs are in nobody's way: they count for no admission, share no run, and go in small parts, one at
+    a time, while nothing else waits.
     """
 
     def __init__(self, name: str, engine: Engine, metrics: Metrics, max_batch_rows: int, max_waiting_rows: int) -> None:
@@ -78,6 +38,8 @@ class Batcher:
         self._work = threading.Condition(threading.Lock())
         self._heap: list[tuple[float, int, Job]] = []  # by turn
         self._numbers = count()  # of jobs, for those of one turn
+        self._spare: deque[Job] = deque()
+        self._sparing = False  # a part of the first of them runs
         self._free = engine.parallel
         self._taken_rows = self._finished_rows = 0  # ever
         self._closed = False
@@ -122,15 +84,28 @@ class Batcher:
                 self._work.notify(ceil(place.rows / SMALLEST_PART))
         return await job.scores
 
+    def offer(self, inputs: Inputs) -> Job | None:
+        """Scores, once the engine has nothing else to do; None where that is not in sight: something else waits."""
+        place = Place(len(inputs), inf, inf)
+        job = Job(inputs, place, asyncio.get_running_loop().create_future(), perf_counter(), spare=True)
+        with self._work:
+            if self._closed or self._heap or len(self._spare) >= MOST_SPARE:
+                return None
+            self._spare.append(job)
+            if self._free:
+                self._work.notify()
+        return job
+
     def close(self) -> None:
         """Refuse what waits, and stop the threads once their runs have ended."""
         with self._work:
             self._closed = True
-            jobs = [job for _, _, job in self._heap]
+            jobs = [*(job for _, _, job in self._heap), *self._spare]
             self._heap.clear()
+            self._spare.clear()
             self._work.notify_all()
         for job in jobs:
-            _fail(job, _closing())
+            job.fail(_closing())
         for thread in self._threads:
             thread.join(_STOP_SECONDS)
 
@@ -146,6 +121,7 @@ class Batcher:
             run = Run(parts, started, perf_counter(), outcome)
             with self._work:
                 self._free += 1
+                self._sparing = self._sparing and not run.spare
             with suppress(RuntimeError):  # the loop has ended, and nobody waits
                 parts[0].job.scores.get_loop().call_soon_threadsafe(self._finish, run)
 
@@ -153,7 +129,7 @@ class Batcher:
         """Wait for work and take it; nothing where the batcher was closed."""
         with self._work:
             while not self._closed:
-                if parts := self._take():
+                if parts := self._take() or self._take_spare():
                     self._free -= 1
                     return parts
                 self._work.wait()
@@ -182,6 +158,19 @@ class Batcher:
             room -= rows
         return parts
 
+    def _take_spare(self) -> list[Part]:
+        """A small part of what nobody waits for; the heap is empty."""
+        if self._sparing or not self._spare:
+            return []
+        job = self._spare[0]
+        place, start = job.place, job.place.taken
+        left = place.rows - start
+        place.taken += ceil(left / ceil(left / min(SMALLEST_PART, self._run_rows)))
+        if place.taken == place.rows:
+            self._spare.popleft()
+        self._sparing = True
+        return [Part(job, start, place.taken)]
+
     def _room(self) -> int:
         """Rows of the next run, at most."""
         if self._free < 2:
@@ -200,13 +189,28 @@ class Batcher:
         if not job.scores.done():
             job.scores.set_exception(self._admission.expired(job.place))
 
+    def _finish_spare(self, run: Run) -> None:
+        (part,) = run.parts
+        job = part.job
+        if isinstance(run.outcome, Exception):
+            with self._work, suppress(ValueError):  # its other parts
+                self._spare.remove(job)
+            return job.fail(run.outcome)
+        job.place.done += run.rows
+        job.place.ran += run.ended - run.started
+        job.parts.append((part.start, run.outcome))
+        if job.place.done == job.place.rows and not job.scores.done():
+            job.scores.set_result(job.joined())
+
     def _finish(self, run: Run) -> None:
         """On the loop: the scores of a run to those who wait for them."""
+        if run.spare:
+            return self._finish_spare(run)
         self._finished_rows += run.rows
         if isinstance(run.outcome, Exception):
             for part in run.parts:
                 self._admission.finished(part.job.place, part.stop - part.start)
-                _fail(part.job, run.outcome)
+                part.job.fail(run.outcome)
             return
         self._batch_rows(run.rows)
         self._batch_requests(len(run.parts))
@@ -224,20 +228,9 @@ class Batcher:
         job.parts.append((part.start, scores))
         if job.place.done == job.place.rows and not job.scores.done():
             self._metrics.stage["queue"](job.started - job.queued)
-            self._metrics.stage["run"](run.ended - job.started)
-            job.scores.set_result(_joined(job.parts))
-
-
-def _joined(parts: list[tuple[int, Scores]]) -> Scores:
-    if len(parts) == 1:
-        return parts[0][1]
-    ordered = [scores for _, scores in sorted(parts, key=lambda part: part[0])]
-    return {task: np.concatenate([scores[task] for scores in ordered]) for task in ordered[0]}
-
-
-def _fail(job: Job, error: Exception) -> None:
-    if not job.scores.done():
-        job.scores.set_exception(error)
+            job.place.ran = run.ended - job.started
+            self._metrics.stage["run"](job.place.ran)
+            job.scores.set_result(job.joined())
 
 
 def _closing() -> ServiceProblem:

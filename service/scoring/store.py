@@ -44,8 +44,8 @@ class Stored:
 
 
 @asynccontextmanager
-async def _timeout(seconds: float) -> AsyncIterator[None]:
-    """Like `asyncio.timeout`, but fair: a timer that fires late has measured a busy loop and not Redis.
+async def fair_timeout(seconds: float) -> AsyncIterator[None]:
+    """Like `asyncio.timeout`, but fair: a timer that fires late has measured a busy loop and not what is waited for.
 
     What arrived while the loop was busy is read first; then the time is up.
     """
@@ -105,7 +105,7 @@ class Store:
         if user is None and not items:
             return Stored(None, nothing)
         try:
-            async with _timeout(self._timeout):
+            async with fair_timeout(self._timeout):
                 return await self._read(fingerprint, user, items)
         except (TimeoutError, RedisTimeoutError):
             return Stored(None, nothing, TIMEOUT)
