@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from contract.errors import ConfigError
@@ -51,6 +51,8 @@ class Settings(BaseSettings):
     tensorrt: bool = False
     tensorrt_cache: Path = Path(".run/tensorrt")
     redis_prefix: str = Field(default="twinscore", min_length=1)
+    admin_token: SecretStr | None = None  # for PUT /experiments and its like; None: nobody may
+    state: Path = Path(".run/state")  # the last good configuration, for a start without Redis
     log: str = "file:.run/log"  # of exposures and events; or redis, redis://…, kafka://host:port/topic, off
     log_queue: int = Field(default=100_000, ge=1)  # records that wait for it, a process; more exposures are dropped
     log_length: int = Field(default=1_000_000, ge=1)  # of the Redis stream

@@ -1,0 +1,63 @@
+"""Values changed within a configuration's text: all else, comments too, stays as somebody wrote it."""
+
+from collections.abc import Mapping
+from typing import cast
+
+import yaml
+
+from contract.errors import ConfigError
+from service.experiments.config import Experiments
+from service.experiments.document import Place
+
+Value = bool | int | float | str
+
+
+def edited(text: str, changes: Mapping[Place, Value]) -> str:
+    """The text with these values; a key that is not there is added to its mapping, which must be."""
+    for place, value in changes.items():
+        start, end, written = _edit(text, place, value)
+        text = text[:start] + written + text[end:]
+    return text
+
+
+def renumbered(text: str, version: int) -> str:
+    """The same configuration as another version."""
+    return edited(text, {("version",): version})
+
+
+def killed(text: str, config: Experiments, key: str, version: int) -> str:
+    """A new version in which nobody is assigned by this experiment."""
+    place = next(place for place, experiment in config.placed() if experiment.key == key)
+    return edited(text, {("version",): version, (*place, "killed"): True})
+
+
+def _edit(text: str, place: Place, value: Value) -> tuple[int, int, str]:
+    """What to replace by what."""
+    written = yaml.safe_dump(value, default_flow_style=True, width=1 << 20, allow_unicode=True).split("\n")[0]
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    if root is None or (parent := _find(root, place[:-1])) is None:
+        raise ConfigError(f"nothing at {'.'.join(map(str, place))} to edit")
+    if (node := _find(parent, place[-1:])) is not None:
+        return node.start_mark.index, node.end_mark.index, written
+    keys = [key for key, _ in cast(yaml.MappingNode, parent).value]
+    before = keys[min(1, len(keys) - 1)].start_mark  # the first key names what it is
+    between = ", " if parent.flow_style else "\n" + " " * before.column
+    return before.index, before.index, f"{_key(place[-1], parent)}: {written}{between}"
+
+
+def _key(key: str | int, parent: yaml.Node) -> str:
+    """As it is written in a mapping; one in braces might be JSON."""
+    return f'"{key}"' if parent.flow_style else str(key)
+
+
+def _find(node: yaml.Node, place: Place) -> yaml.Node | None:
+    for part in place:
+        found = (
+            node.value[part]
+            if isinstance(node, yaml.SequenceNode)
+            else next((child for key, child in node.value if key.value == part), None)
+        )
+        if found is None:
+            return None
+        node = found
+    return node
