@@ -2,7 +2,8 @@
 
 Click rates of the two logging policies stand beside off-policy estimates of models that choose the item at each logged
 position, from the logged propensities. Models are judged on rounds later than all that `train` saw of the prepared
-data, unless --rows all. Small effective sample sizes mean wide intervals: they are printed as they are.
+data, unless --rows all. An interval is the wider of the normal one and Wilson's for the effective sample size
+(Kish): where hardly a logged choice agrees with the model's, it says so by its width.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from rich.table import Table
 from contract.errors import ConfigError
 from contract.files import write_text
 from training.datasets.prepared import Prepared
-from training.replay.estimators import Estimate, Rounds, doubly_robust, ips, snips
+from training.replay.estimators import Estimate, Rounds, difference, doubly_robust, ips, snips
 from training.replay.log import Log, read_logs
 from training.replay.policy import click_probabilities, greedy, softmax
 
@@ -96,11 +97,9 @@ def _logged(logs: list[Log]) -> Iterator[Line]:
         where, clicks = f"{log.policy}/{log.campaign}", int(log.rounds.reward.sum())
         yield Line(where, log.policy, "as logged", len(log.rows), clicks, own[log.policy, log.campaign])
     for campaign in dict.fromkeys(log.campaign for log in logs):
-        one, other = own["bts", campaign], own["random", campaign]
-        error = float(np.hypot(one.error, other.error))
         both = [log for log in logs if log.campaign == campaign]
         rounds, clicks = sum(len(log.rows) for log in both), int(sum(log.rounds.reward.sum() for log in both))
-        gain = Estimate(one.value - other.value, error, one.effective + other.effective, 1.0)
+        gain = difference(own["bts", campaign], own["random", campaign])
         yield Line(f"both/{campaign}", "bts - random", "as logged", rounds, clicks, gain)
 
 

@@ -6,7 +6,7 @@ standard errors are of clusters.
 """
 
 from dataclasses import dataclass
-from math import sqrt
+from math import hypot, nan, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,22 +34,14 @@ class Rounds:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its normal 95 % interval, and how much of the log stands behind it."""
+    """A value with a 95 % interval, and how much of the log stands behind it."""
 
     value: float
     error: float
     effective: float  # sample size, (sum w)^2 / sum w^2 (Kish)
     largest: float  # weight
-
-    @property
-    def low(self) -> float:
-        """Lower end."""
-        return self.value - _Z * self.error
-
-    @property
-    def high(self) -> float:
-        """Upper end."""
-        return self.value + _Z * self.error
+    low: float
+    high: float
 
 
 def ips(rounds: Rounds, evaluated: Array) -> Estimate:
@@ -63,7 +55,7 @@ def snips(rounds: Rounds, evaluated: Array) -> Estimate:
     """Self-normalised IPS (Swaminathan and Joachims 2015): sum w r / sum w; its error by the delta method."""
     weight = evaluated / rounds.propensity
     if not weight.sum():
-        return Estimate(float("nan"), float("nan"), 0.0, 0.0)
+        return Estimate(nan, nan, 0.0, 0.0, 0.0, 1.0)
     value = float(weight @ rounds.reward / weight.sum())
     _, error = _mean(weight * (rounds.reward - value) / weight.mean(), rounds.cluster)
     return _estimate(value, error, weight)
@@ -91,5 +83,31 @@ def _mean(terms: Array, cluster: NDArray[np.int64]) -> tuple[float, float]:
 
 
 def _estimate(value: float, error: float, weight: Array) -> Estimate:
+    """With the wider of two intervals: the normal one, and Wilson's for a rate among so many effective rounds.
+
+    A standard error knows only the clicks that were logged: where none was, it is 0, and the normal interval a point.
+    """
     squares = float(weight @ weight)
-    return Estimate(value, error, float(weight.sum()) ** 2 / squares if squares else 0.0, float(weight.max()))
+    effective = float(weight.sum()) ** 2 / squares if squares else 0.0
+    low, high = wilson(value, effective)
+    return Estimate(
+        value, error, effective, float(weight.max()), min(low, value - _Z * error), max(high, value + _Z * error)
+    )
+
+
+def wilson(rate: float, rounds: float) -> tuple[float, float]:
+    """Wilson's 95 % interval (1927) of a rate, which is first brought into [0, 1], among so many rounds."""
+    rate = min(max(rate, 0.0), 1.0)
+    centre = rate * rounds + _Z**2 / 2
+    half = _Z * sqrt(rate * (1 - rate) * rounds + _Z**2 / 4)
+    return (centre - half) / (rounds + _Z**2), (centre + half) / (rounds + _Z**2)
+
+
+def difference(one: Estimate, other: Estimate) -> Estimate:
+    """Of two independent estimates; the distances of the ends from the values add up as errors do (Newcombe 1998)."""
+    value = one.value - other.value
+    below = hypot(one.value - one.low, other.high - other.value)
+    above = hypot(one.high - one.value, other.value - other.low)
+    error = hypot(one.error, other.error)
+    largest = max(one.largest, other.largest)
+    return Estimate(value, error, one.effective + other.effective, largest, value - below, value + above)

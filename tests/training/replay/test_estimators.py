@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from contract.errors import DataError
-from training.replay.estimators import Estimate, Rounds, doubly_robust, ips, snips
+from training.replay.estimators import Estimate, Rounds, difference, doubly_robust, ips, snips, wilson
 
 ITEMS = 5
 TRUTH = np.array([0.1, 0.2, 0.3, 0.4, 0.5])  # reward of each item
@@ -66,6 +66,26 @@ def test_the_logging_policy_is_its_own_mean() -> None:
         assert estimate.value == pytest.approx(log.reward.mean())
         assert estimate.effective == pytest.approx(500)
         assert estimate.error == pytest.approx(log.reward.std(ddof=1) / np.sqrt(500))
+
+
+def test_no_click_is_no_certainty() -> None:
+    log = Rounds(np.zeros(340), np.full(340, 1 / 34), np.arange(340))
+    evaluated = np.array([1.0] * 10 + [0.0] * 330)  # the log agrees with the policy in ten rounds
+    for estimate in (ips(log, evaluated), snips(log, evaluated)):
+        assert (estimate.value, estimate.error) == (0, 0)
+        assert estimate.effective == pytest.approx(10)
+        assert estimate.low == pytest.approx(0)
+        assert estimate.high == pytest.approx(0.2775, abs=1e-4)  # Wilson's for 0 of 10
+
+
+def test_differences_add_the_distances_of_the_ends() -> None:
+    low, high = wilson(56 / 70, 70)
+    other_low, other_high = wilson(48 / 80, 80)
+    one = Estimate(0.8, 0.05, 70, 1, low, high)
+    other = Estimate(0.6, 0.05, 80, 1, other_low, other_high)
+    gain = difference(one, other)
+    assert gain.low == pytest.approx(0.0524, abs=1e-4)  # as in Newcombe 1998
+    assert gain.high == pytest.approx(0.3339, abs=1e-4)
 
 
 def test_what_is_no_log_is_refused() -> None:
