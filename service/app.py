@@ -10,8 +10,9 @@ from fastapi_offline import FastAPIOffline
 from pydantic import BaseModel
 
 from contract.errors import Problem
-from service.api import experiments, health, inference_v2, models, score
+from service.api import events, experiments, health, inference_v2, models, score
 from service.api.edge import ScoreEdge
+from service.api.events import SentEvent
 from service.api.inference_messages import InferRequest
 from service.errors import handle_problems
 from service.lifecycle import Service
@@ -30,7 +31,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=_lifespan,
     )
     app.state.service = service
-    for resource in (score, models, experiments, inference_v2, health):
+    for resource in (score, events, models, experiments, inference_v2, health):
         app.include_router(resource.router)
     app.add_middleware(ScoreEdge, service=service)
     handle_problems(app)
@@ -53,7 +54,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
     if app.openapi_schema is None:
         document = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
         schemas = document["components"]["schemas"]
-        hidden: tuple[type[BaseModel], ...] = (ScoreRequest, InferRequest, Problem)
+        hidden: tuple[type[BaseModel], ...] = (ScoreRequest, SentEvent, InferRequest, Problem)
         for model in hidden:
             schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
             schemas.update(schema.pop("$defs", {}))

@@ -39,6 +39,8 @@ UNKNOWN_ARM = Kind("unknown-arm", 422, "No such arm")
 OVERRIDE_NOT_ALLOWED = Kind("override-not-allowed", 403, "Requests may not choose their arm")
 NOT_READY = Kind("not-ready", 503, "The service is not ready")
 OVERLOADED = Kind("overloaded", 503, "Too much is waiting")
+LOG_DOWN = Kind("log-down", 503, "The log does not take events now")
+LOG_OFF = Kind("log-off", 501, "No events are kept here")
 INTERNAL = Kind("internal", 500, "The service failed")
 
 

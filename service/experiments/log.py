@@ -87,9 +87,7 @@ class Log:
             self._wake.set()
 
     async def write(self, events: Sequence[Event]) -> None:
-        """Return when the sink has them; SinkDown where it has not in time."""
-        if self._sink is None:
-            raise SinkDown("TWINSCORE_LOG=off")
+        """Return when the sink has them; SinkDown where it has not in time. Not while the log is off."""
         if sum(len(sent.events) for sent in self._events) + len(events) > self._room:
             raise SinkDown("too many events wait for it already")
         sent = _Sent(events, asyncio.get_running_loop().create_future())
@@ -121,6 +119,11 @@ class Log:
         if left := self.waiting + self._flight:
             print(f"log: {self._sink.name} did not take {left} records before the end", file=sys.stderr)
         await self._sink.close()
+
+    @property
+    def off(self) -> bool:
+        """Whether nothing is kept."""
+        return self._sink is None
 
     @property
     def waiting(self) -> int:
