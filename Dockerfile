@@ -1,11 +1,12 @@
-# Three images, none with torch:
+# Four images, none with torch:
 #
 #   docker build -t twinscore .                            service, on the CPU
 #   docker build -t twinscore:gpu --build-arg RUNTIME=gpu .  service, on an NVIDIA GPU
 #   docker build -t twinscore-loader --target loader .     one-shot: feature tables into Redis
+#   docker build -t twinscore-outcomes --target outcomes . counts exposures and events, reads experiments out
 #   docker build -t twinscore-loadtest --target loadtest . Locust, with its web page or without
 #
-# They run as a numeric user on a read-only root file system; they need no folder to write to. A package index of your
+# They run as a numeric user on a read-only root file system; they write to /state and /archive alone. A package index of your
 # own goes in through pip's own settings, for example --build-arg PIP_INDEX_URL=…
 
 ARG PYTHON=python:3.11-slim-bookworm
@@ -28,6 +29,10 @@ FROM builder AS service-packages
 ARG RUNTIME=cpu
 RUN case "${RUNTIME}" in cpu|gpu) ;; *) echo "RUNTIME is cpu or gpu, not '${RUNTIME}'" >&2; exit 2 ;; esac \
  && pip --python /opt/venv/bin/python install -c constraints.txt ".[service,${RUNTIME}]"
+
+
+FROM builder AS outcomes-packages
+RUN pip --python /opt/venv/bin/python install -c constraints.txt ".[service,experiments]"
 
 
 FROM builder AS loader-packages
@@ -71,14 +76,26 @@ ENV LOADTEST=""
 ENTRYPOINT ["sh", "-c", "exec locust -f loadtest/locustfile.py --bundles /demo/bundles \"$@\" $LOADTEST", "locust"]
 
 
+FROM runtime AS outcomes
+COPY --from=outcomes-packages /opt/venv /opt/venv
+COPY service service
+COPY deploy/experiments.yaml deploy/experiments.yaml
+RUN python -m compileall -q contract service && install -d -o 10001 -g 10001 /archive /state
+ENV TWINSCORE_LOG=redis TWINSCORE_ARCHIVE=/archive TWINSCORE_STATE=/state
+VOLUME /archive
+USER 10001:10001
+ENTRYPOINT ["python", "-m", "service", "outcomes"]
+
+
 FROM runtime AS service
 COPY --from=service-packages /opt/venv /opt/venv
 COPY service service
 COPY deploy/experiments.yaml deploy/experiments.yaml
 COPY deploy/demo/bundles /demo/bundles
-RUN python -m compileall -q contract service
+RUN python -m compileall -q contract service && install -d -o 10001 -g 10001 /state
 # 0.0.0.0 is the container's own address; who reaches it is decided where the port is published
-ENV HOST=0.0.0.0 PORT=8000 TWINSCORE_BUNDLES=/demo/bundles TWINSCORE_EXPERIMENTS=/app/deploy/experiments.yaml
+ENV HOST=0.0.0.0 PORT=8000 TWINSCORE_BUNDLES=/demo/bundles TWINSCORE_EXPERIMENTS=/app/deploy/experiments.yaml \
+    TWINSCORE_LOG=redis TWINSCORE_STATE=/state
 EXPOSE 8000
 USER 10001:10001
 # http.client and not urllib: a proxy in the environment must not answer for the service

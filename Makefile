@@ -1,4 +1,5 @@
 # make serve      set up, prepare data, train DTN and PLE, export, load features, serve on HOST:PORT
+# make outcomes   beside a running service: count exposures and events, read experiments out;  make trial  sends a trial
 # make test       set up, then the tests;  make test-all adds the slow ones
 # make check      ruff, mypy --strict, import arrows
 # make loadtest   load a running service:  make loadtest ARGS="--users 8 --run-time 30s --p99 100"
@@ -25,13 +26,19 @@ MEANING := $(wildcard contract/schema.py contract/dictionary.py contract/hashing
 say = @printf '\033[1m[%s]\033[0m %s\n'
 
 .DELETE_ON_ERROR:
-.PHONY: serve setup test test-all check loadtest loadtest-compare bench bench-open bench-stages soak engine-table demo demo-data clean FORCE
+.PHONY: serve outcomes trial setup test test-all check loadtest loadtest-compare bench bench-open bench-stages soak engine-table demo demo-data clean FORCE
 
 serve: $(READY) $(MODELS:%=bundles/%/.exported)
 	$(say) 5/6 "load features into Redis ($${REDIS_URL:-private server, .run/redis})"
 	@$(PY) -m export features --data $(DATA)
 	$(say) 6/6 "serve"
 	@exec $(PY) -m service
+
+outcomes: $(READY)
+	@exec $(PY) -m service outcomes $(ARGS)
+
+trial: $(READY)
+	@$(PY) -m loadtest.trial $(ARGS)
 
 setup: $(READY)
 

@@ -14,7 +14,7 @@ from threading import Thread
 import pytest
 
 ROOT = Path(__file__).parents[2]
-IMAGES = ("service", "loader")
+IMAGES = ("service", "outcomes", "loader")
 
 
 @cache
