@@ -31,6 +31,21 @@ def sums(prefix: str, key: str, phase: int) -> str:
     return f"{prefix}:outcomes:sums:{key}:{phase}"
 
 
+def snapshots(prefix: str, key: str, phase: int) -> str:
+    """A list: the Snapshots of one phase as JSON; kept apart, since the sums are written with every batch."""
+    return f"{prefix}:outcomes:snapshots:{key}:{phase}"
+
+
+def staged(prefix: str) -> str:
+    """A list: batches that are counted and not yet archived."""
+    return f"{prefix}:outcomes:staged"
+
+
+def lease(prefix: str) -> str:
+    """Which consumer counts; the others stand by."""
+    return f"{prefix}:outcomes:lease"
+
+
 def readout(prefix: str, key: str) -> str:
     """The last Readout of an experiment, as JSON."""
     return f"{prefix}:readout:{key}"

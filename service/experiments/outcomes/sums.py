@@ -2,6 +2,7 @@
 
 from pydantic import BaseModel
 
+from service.experiments.config import Measure
 from service.experiments.outcomes.moments import Moments
 
 
@@ -26,14 +27,17 @@ class Snapshot(BaseModel):
 
 
 class ExperimentSums(BaseModel):
-    """One phase."""
+    """One phase. Its rules are those of the configuration at its first exposure, so that a replay sees the same."""
 
     key: str
     phase: int
-    first: int  # time of the first exposure, in milliseconds
-    last: int  # of the last record
+    measure: Measure = Measure()
+    snapshot_minutes: int = 60
+    first: int = 0  # time of the first exposure, in milliseconds; 0: none has counted yet
+    last: int = 0  # of the last one
     arms: dict[str, ArmSums] = {}
     snapshots: list[Snapshot] = []
-    late: int = 0  # events that came too late to count
+    late: int = 0  # records that came too late to count
     duplicates: int = 0  # events that had been counted already
-    unattributed: int = 0  # events outside every window
+    unattributed: int = 0  # events of its users after their first exposure, outside every window
+    excess: int = 0  # events of users of whom too many are kept already; not counted
