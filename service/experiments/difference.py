@@ -8,7 +8,6 @@ changed is a new, independent one.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from difflib import unified_diff
 from json import dumps
 from typing import Any
 
@@ -18,6 +17,7 @@ from service.experiments.config import SLOTS, Arm, Experiment, Experiments, Hash
 from service.experiments.hashing import arm_ranges
 
 _ANEW = ("measure", "segments", "control")  # counted from a phase's start
+_LONGEST_SALT = 64
 _TREATMENT = ("model", "ranking", "parameters")
 
 
@@ -63,11 +63,6 @@ def check(old: Experiments, new: Experiments) -> None:
         raise ConfigError("; ".join(refusals))
 
 
-def lines(old: str, new: str) -> list[str]:
-    """Unified difference of two texts, without its header."""
-    return list(unified_diff(old.splitlines(), new.splitlines(), n=2, lineterm=""))[2:]
-
-
 def drawn(old: Experiments, new: Experiments, users: Iterable[str]) -> dict[str, tuple[int, int]]:
     """The same by drawing users: of each experiment in the old configuration, those enrolled and those moved."""
     before, after = Assignment(bare(old)), Assignment(bare(new))
@@ -102,6 +97,12 @@ def moved_share(old: Experiments, new: Experiments, key: str) -> float:
     return 1.0 - kept
 
 
+def next_salt(experiment: Experiment) -> str:
+    """The salt for the next phase: it ends in the phase's number."""
+    end = f".{experiment.phase + 1}"
+    return experiment.draw_salt.removesuffix(f".{experiment.phase}")[: _LONGEST_SALT - len(end)] + end
+
+
 def percent(share: float) -> str:
     """A share as people read it; what is not 0 never looks like it."""
     return f"{100 * share:.1f} %" if share == 0 or share >= 0.001 else f"{100 * share:.2g} %"
@@ -112,10 +113,13 @@ def _by_key(config: Experiments) -> dict[str, tuple[Layer, Experiment]]:
 
 
 def _kept_by_slot(layer: Layer, before: Experiment, other: Layer, after: Experiment) -> float:
+    same = (layer.salt, layer.hash) == (other.salt, other.hash)
+    if same and before.slots == after.slots:
+        return 1.0
     slots, others = _slots(layer, before), _slots(other, after)
     if not slots:
         return 1.0  # nobody is in
-    if (layer.salt, layer.hash) == (other.salt, other.hash):
+    if same:
         return len(slots & others) / len(slots)
     return len(others) / len(range(0, SLOTS, _step(other)))
 
@@ -152,8 +156,10 @@ def _arm_ranges(experiment: Experiment) -> dict[str, tuple[int, int]]:
 
 
 def _kept_by_holdout(old: Experiments, new: Experiments) -> float:
+    if new.holdout is None or new.holdout == old.holdout:
+        return 1.0
     reached, still = _reached(old), _reached(new)
-    if not reached or new.holdout is None:
+    if not reached:
         return 1.0
     if old.holdout is None or old.holdout.salt == new.holdout.salt:
         return len(reached & still) / len(reached)
@@ -175,7 +181,7 @@ def _changed(
     share = moved_share(old, new, was.key)
     refusal = None
     if share > 0 and becomes.phase <= was.phase:
-        salt = f", salt: {was.key}.{was.phase + 1}" if becomes.salt else ""
+        salt = f", salt: {next_salt(was)}" if becomes.salt else ""
         refusal = (
             f"experiment '{was.key}': {percent(share)} of its enrolled users would change arm or fall out; "
             f"raise its phase, and with it the salt (phase: {was.phase + 1}{salt})"

@@ -6,7 +6,7 @@ import pytest
 
 from contract.errors import ConfigError
 from service.experiments.config import Experiments
-from service.experiments.difference import Difference, check, compare, drawn, lines, moved_share, percent
+from service.experiments.difference import Difference, check, compare, drawn, moved_share, percent
 
 USERS = [f"user-{i}" for i in range(20_000)]
 ARMS = [{"name": "a", "weight": 5_000}, {"name": "b", "weight": 3_000}, {"name": "c", "weight": 2_000}]
@@ -175,8 +175,3 @@ def test_a_lower_phase_is_no_new_phase() -> None:
 )
 def test_a_share_that_is_not_0_never_looks_like_it(share: float, text: str) -> None:
     assert percent(share) == text
-
-
-def test_lines_are_a_unified_difference() -> None:
-    assert lines("a\nb\nc\n", "a\nB\nc\n") == ["@@ -1,3 +1,3 @@", " a", "-b", "+B", " c"]
-    assert lines("a\n", "a\n") == []
