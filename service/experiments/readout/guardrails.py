@@ -25,7 +25,7 @@ def guardrails_of(
 def _calibration(
     control: ArmSums, of: ArmSums, arm: str, limit: tuple[float, float] | None, measure: Measure
 ) -> Guardrail:
-    """Predicted over observed clicks, the arm's over the control's; breached where the peek-safe interval is outside."""
+    """Predicted over observed clicks, the arm's over the control's; breached if its peek-safe interval is outside."""
     both = pair(control.moments, of.moments, CALIBRATION, prior=False)
     value = both.arm.mean / both.control.mean if both else None
     always = always_of_lift(both, planned_users(measure), measure.alpha) if both else None
