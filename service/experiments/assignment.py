@@ -1,20 +1,21 @@
 """Which arm a user meets: two draws, one for the slot and one for the arm.
 
 The unit is the user id as text. The layer's salt gives the slot (who is in), the experiment's salt the arm (which), so
-widening an experiment moves nobody who is in it. Layers draw independently; the first whose arm names a model decides.
+widening an experiment moves nobody who is in it. Layers draw independently; the one whose arms name models decides.
+`explanation` walks the same steps: a change here is one there.
 """
 
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import chain
 from math import inf
 from time import time
 from typing import Any, Literal, NamedTuple
 
 from service.errors import UNKNOWN_ARM, ServiceProblem
 from service.experiments.config import SLOTS, Arm, Experiment, Experiments, Layer, Scalar
-from service.experiments.hashing import Draw, slot_of
+from service.experiments.hashing import ArmDraw, SlotDraw, arm_ranges
 from service.experiments.targeting import Condition, condition
 
 Reason = Literal[
@@ -83,10 +84,13 @@ class Route:
     def __init__(self, experiment: Experiment, default: str, clock: Callable[[], float]) -> None:
         self.experiment, self._default, self._clock = experiment, default, clock
         self.variants = {arm.name: Variant(experiment, arm, arm.model or default) for arm in experiment.arms}
-        self.ends = list(accumulate(arm.weight for arm in experiment.arms))
-        self._ordered = list(self.variants.values())
-        self._draw: Draw = lambda unit, salt=experiment.draw_salt: slot_of(salt, unit)  # type: ignore[misc]
-        self._condition: Condition | None = None if experiment.when is None else condition(experiment.when)
+        weights = [arm.weight for arm in experiment.arms]
+        self.draw = ArmDraw(experiment.hash, experiment.draw_salt, weights)
+        self.ranges = arm_ranges(experiment.hash, weights, experiment.coverage)
+        self._bounds = list(chain.from_iterable(self.ranges))
+        # what lies before each bound and after the last: nobody between two arms' ranges
+        self._between = [*chain.from_iterable((None, variant) for variant in self.variants.values()), None]
+        self.condition: Condition | None = None if experiment.when is None else condition(experiment.when)
         self._start = experiment.start.timestamp() if experiment.start else -inf
         self._end = experiment.end.timestamp() if experiment.end else inf
         self._timed = experiment.start is not None or experiment.end is not None
@@ -94,16 +98,18 @@ class Route:
     def decide(self, user: str, slot: int, context: Mapping[str, Any]) -> Decision:
         """For a user whose slot is in this experiment."""
         shut: Reason | None = self.shut()
-        if shut is None and self._condition is not None and not self._condition(context):
+        if shut is None and self.condition is not None and not self.condition.holds(context):
             shut = "not-targeted"
         if shut is not None:
             return Decision(self._default, shut, None, slot)
         variant = self.drawn(user)
+        if variant is None:
+            return Decision(self._default, "not-enrolled", None, slot)
         return Decision(variant.model, "assigned", variant, slot)
 
-    def drawn(self, user: str) -> Variant:
-        """The variant of the arm's draw."""
-        return self._ordered[bisect_right(self.ends, self._draw(user))]
+    def drawn(self, user: str) -> Variant | None:
+        """The variant of the arm's draw; None outside the coverage."""
+        return self._between[bisect_right(self._bounds, self.draw.bucket(user))]
 
     def shut(self) -> Literal["killed", "not-started", "ended"] | None:
         """Why nobody is assigned now, None while it runs."""
@@ -124,17 +130,15 @@ class LayerRoute:
     def __init__(self, layer: Layer, default: str, clock: Callable[[], float]) -> None:
         self.layer, self._default = layer, default
         self.routes = [Route(experiment, default, clock) for experiment in layer.experiments]
+        self.draw = SlotDraw(layer.hash, layer.salt)
+        self.slot = self.draw.bucket
         self.of_slot: list[Route | None] = [None] * SLOTS
         self.overrides: dict[str, tuple[Route, Variant]] = {}
         for route in self.routes:
             for start, stop in route.experiment.slots:
                 self.of_slot[start:stop] = [route] * (stop - start)
             for user, arm in route.experiment.overrides.items():
-                self.overrides.setdefault(user, (route, route.variants[arm]))
-
-    def slot(self, user: str) -> int:
-        """The layer's draw."""
-        return slot_of(self.layer.salt, user)
+                self.overrides[user] = (route, route.variants[arm])
 
     def decide(self, user: str, context: Mapping[str, Any]) -> Decision:
         """An override (before the start too, so that it can be tried; a kill and the end stop it), else the draws."""
@@ -157,21 +161,24 @@ class Assignment:
         self.config = config
         self._default = config.default_model
         self.layers = [LayerRoute(layer, config.default_model, clock) for layer in config.layers]
-        self._held = [False] * SLOTS
-        for start, stop in config.holdout.slots if config.holdout else ():
-            self._held[start:stop] = [True] * (stop - start)
+        self.holdout: SlotDraw | None = None
+        self.held = [False] * SLOTS
+        if config.holdout is not None:
+            self.holdout = SlotDraw("murmur3", config.holdout.salt)
+            for start, stop in config.holdout.slots:
+                self.held[start:stop] = [True] * (stop - start)
 
     def decide(
         self, user: str | None, forced_arm: str | None = None, context: Mapping[str, Any] = NO_CONTEXT
     ) -> Decision:
-        """The decision for a user; `forced_arm` wins, and raises a problem where no experiment has it."""
+        """The decision for a user; `forced_arm` (ARM or EXPERIMENT/ARM) wins, and raises a problem where unknown."""
         if forced_arm is not None:
             return self._forced(user, forced_arm)
         if user is None:
             return Decision(self._default, "no-user")
         if self.config.killed:
             return Decision(self._default, "killed")
-        if self.config.holdout is not None and self._held[slot_of(self.config.holdout.salt, user)]:
+        if self.holdout is not None and self.held[self.holdout.bucket(user)]:
             return Decision(self._default, "holdout")
         if len(self.layers) == 1:
             return self.layers[0].decide(user, context)
@@ -190,14 +197,17 @@ class Assignment:
         return first._replace(others=tuple(each for each in inside if each is not first))
 
     def _forced(self, user: str | None, name: str) -> Decision:
-        having = [each for each in self.variants() if each.arm.name == name]
+        key, _, arm = name.rpartition("/")
+        having = [each for each in self.variants() if each.arm.name == arm and key in ("", each.experiment.key)]
         if len(having) > 1 and user is not None:  # the user's own experiment says which one is meant
             own = [route and route.experiment for route in (layer.of_slot[layer.slot(user)] for layer in self.layers)]
             having = [each for each in having if each.experiment in own] or having
         if len(having) != 1:
-            known = ", ".join(sorted({each.arm.name for each in self.variants()})) or "none"
-            what = (
-                "is in several experiments; send the id of a user of one" if having else f"is unknown; known: {known}"
-            )
-            raise ServiceProblem(UNKNOWN_ARM, f"arm '{name[:64]}' {what}")
+            raise ServiceProblem(UNKNOWN_ARM, f"arm '{name[:64]}' {self._not_one(having)}")
         return Decision(having[0].model, "forced", having[0])
+
+    def _not_one(self, having: list[Variant]) -> str:
+        if having:
+            written = ", ".join(f"{each.experiment.key}/{each.arm.name}" for each in having)
+            return f"is in several experiments; send one of {written}, or the id of a user of one"
+        return f"is unknown; known: {', '.join(sorted({each.arm.name for each in self.variants()})) or 'none'}"

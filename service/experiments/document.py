@@ -26,7 +26,7 @@ class _Loader(yaml.SafeLoader):
         if isinstance(node, yaml.SequenceNode):
             return [self.plain(child, (*place, i)) for i, child in enumerate(node.value)]
         if not isinstance(node, yaml.MappingNode):
-            return self.construct_object(node)
+            return self._scalar(node)
         content: dict[str, object] = {}
         for key, child in node.value:
             if not isinstance(key, yaml.ScalarNode) or key.value in content:
@@ -34,6 +34,12 @@ class _Loader(yaml.SafeLoader):
             self.lines[*place, key.value] = key.start_mark.line + 1
             content[key.value] = self.plain(child, (*place, key.value))
         return content
+
+    def _scalar(self, node: yaml.Node) -> object:
+        try:
+            return self.construct_object(node)
+        except ValueError as error:  # the 31st of February
+            raise yaml.MarkedYAMLError(None, None, str(error), node.start_mark) from None
 
 
 def parse(text: str, origin: str) -> tuple[object, dict[Place, int]]:

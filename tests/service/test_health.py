@@ -81,7 +81,11 @@ def test_experiments_are_shown_and_explained(client: Client) -> None:
         reply = client.score({"user": {"id": user}, "item_ids": ["i1"]})[1]
         assert {key: told[key] for key in reply["experiment"]} == reply["experiment"]
         assert told["model"] == reply["model"]["name"]
-        assert told["steps"][1]["input"] == f"ranking:{user}"
+        steps = {step["step"]: step for step in told["steps"]}
+        if reply["experiment"]["reason"] == "override":
+            assert (steps["override"]["arm"], "slot" in steps) == ("dtn", False)
+        else:
+            assert steps["slot"]["input"] == f"ranking:{user}"
     assert client.get("/experiments/explain").status_code == 422
     assert client.get("/experiments/explain").headers["content-type"] == "application/problem+json"
 
