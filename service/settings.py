@@ -56,6 +56,8 @@ class Settings(BaseSettings):
     log: str = "file:.run/log"  # of exposures and events; or redis, redis://…, kafka://host:port/topic, off
     log_queue: int = Field(default=100_000, ge=1)  # records that wait for it, a process; more exposures are dropped
     log_length: int = Field(default=1_000_000, ge=1)  # of the Redis stream
+    archive: Path = Path(".run/archive")  # where `outcomes` keeps the log's records as Parquet
+    snapshot_minutes: int = Field(default=60, ge=1)  # between points of the intervals over time, of new phases
 
     @property
     def engine_threads(self) -> int:
