@@ -75,6 +75,7 @@ def problem_response(
     headers = {"Retry-After": str(retry_after)} if kind.status == 503 else {}
     headers |= {"X-Request-ID": request_id} if request_id else {}
     headers |= {"Allow": allow} if allow else {}
+    headers |= {"WWW-Authenticate": "Bearer"} if kind.status == 401 else {}
     return Response(problem.model_dump_json(exclude_none=True), kind.status, headers, MEDIA_TYPE)
 
 

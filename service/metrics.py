@@ -1,6 +1,6 @@
 """Prometheus metrics, one registry an app. Labels are bounded: never an id of a user or an item."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from prometheus_client import (
     CollectorRegistry,
@@ -11,6 +11,8 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
+
+from service.experiments.breaker import STATES, Breaker
 
 STAGES = ("parse", "route", "features", "encode", "queue", "run", "compose", "serialise", "total")
 QUEUE_FULL, DEADLINE, EXPIRED = "queue-full", "deadline", "expired"  # why a request was shed
@@ -27,6 +29,9 @@ _ITEM_CACHE = {
 ACROSS_WORKERS: dict[str, Callable[[Iterable[float]], float]] = {
     "twinscore_model_info": max,
     "twinscore_item_cache_followed": min,
+    "twinscore_experiments_version": min,
+    "twinscore_experiments_refused": max,
+    "twinscore_arm_breaker": max,
     "twinscore_gc_longest_seconds": max,
     "twinscore_log_up": min,
     "process_start_time_seconds": min,
@@ -66,6 +71,13 @@ class Metrics:
             "twinscore_item_cache_followed", "1 while Redis tells of changes; else none is kept", ["schema"],
             registry=registry,
         )  # fmt: skip
+        self.config_version = Gauge(
+            "twinscore_experiments_version", "Version of the configuration in force", registry=registry
+        )
+        self.config_refused = Gauge(
+            "twinscore_experiments_refused", "1 while the file, or the Redis key, holds a text that is refused",
+            ["origin"], registry=registry,
+        )  # fmt: skip
         self.degraded = Counter("twinscore_degraded", "Replies that were degraded", ["reason"], registry=registry)
         shed = Counter("twinscore_shed", "Requests refused because of load", ["reason"], registry=registry)
         self.shed = {reason: shed.labels(reason).inc for reason in (QUEUE_FULL, DEADLINE, EXPIRED)}
@@ -94,6 +106,22 @@ class Metrics:
         ).observe
         self._log_queue = Gauge("twinscore_log_queue", "Records that wait for the log", registry=registry)
         self._log_up = Gauge("twinscore_log_up", "1 while the log takes records", registry=registry)
+        self.fallbacks = Counter(
+            "twinscore_arm_fallbacks", "Requests of an arm that the control answered", ["experiment", "arm", "reason"],
+            registry=registry,
+        )  # fmt: skip
+        self._breakers = Gauge(
+            "twinscore_arm_breaker", "Circuit breaker of an arm: 0 closed, 1 half-open, 2 open", ["experiment", "arm"],
+            registry=registry,
+        )  # fmt: skip
+        self.kills = Counter(
+            "twinscore_guardrail_kills", "Experiments that a guardrail killed", ["experiment", "arm", "guardrail"],
+            registry=registry,
+        )  # fmt: skip
+        self.shadows = Counter(
+            "twinscore_shadow_requests", "Requests drawn for a shadow", ["experiment", "arm", "model", "outcome"],
+            registry=registry,
+        )  # fmt: skip
         self._model = Gauge(
             "twinscore_model_info", "Loaded models", ["model", "version", "fingerprint", "dataset"], registry=registry
         )
@@ -107,6 +135,12 @@ class Metrics:
         self._log_queue.set_function(waiting)
         self._log_up.set_function(up)
 
+    def watch_breakers(self, breakers: Mapping[tuple[str, str], Breaker]) -> None:
+        """Show the states of these arms' breakers, by experiment and arm, and of no others."""
+        self._breakers.clear()
+        for (experiment, arm), breaker in breakers.items():
+            self._breakers.labels(experiment, arm).set_function(lambda of=breaker: STATES.index(of.state))  # type: ignore[misc]
+
     def watch_items(self, schema: str, rows: Callable[[], int], followed: Callable[[], bool]) -> None:
         """Show how many item rows of a schema are kept, and whether their changes are heard of."""
         self._kept.labels(schema).set_function(rows)
@@ -115,6 +149,11 @@ class Metrics:
     def loaded(self, model: str, version: str, fingerprint: str, dataset: str) -> None:
         """Show a loaded model."""
         self._model.labels(model, version, fingerprint, dataset).set(1)
+
+    def unloaded(self, model: str, version: str, fingerprint: str, dataset: str) -> None:
+        """Show it, and its queue, no more."""
+        self._model.remove(model, version, fingerprint, dataset)
+        self._waiting.remove(f"{model}@{version}")
 
     async def page(self) -> bytes:
         """The exposition format; ServiceProblem where other workers cannot be asked."""

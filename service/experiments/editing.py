@@ -39,15 +39,12 @@ def _edit(text: str, place: Place, value: Value) -> tuple[int, int, str]:
         raise ConfigError(f"nothing at {'.'.join(map(str, place))} to edit")
     if (node := _find(parent, place[-1:])) is not None:
         return node.start_mark.index, node.end_mark.index, written
-    keys = [key for key, _ in cast(yaml.MappingNode, parent).value]
+    mapping = cast(yaml.MappingNode, parent)
+    keys = [key for key, _ in mapping.value]
     before = keys[min(1, len(keys) - 1)].start_mark  # the first key names what it is
-    between = ", " if parent.flow_style else "\n" + " " * before.column
-    return before.index, before.index, f"{_key(place[-1], parent)}: {written}{between}"
-
-
-def _key(key: str | int, parent: yaml.Node) -> str:
-    """As it is written in a mapping; one in braces might be JSON."""
-    return f'"{key}"' if parent.flow_style else str(key)
+    if mapping.flow_style:  # it might be JSON
+        return before.index, before.index, f'"{place[-1]}": {written}, '
+    return before.index, before.index, f"{place[-1]}: {written}\n{' ' * before.column}"
 
 
 def _find(node: yaml.Node, place: Place) -> yaml.Node | None:

@@ -46,7 +46,7 @@ class Head(NamedTuple):
     """What Redis holds now; `last` is the newest of the history."""
 
     live: bytes | None
-    count: int
+    versions: int  # how many there are
     last: Version | None
 
     @property
@@ -85,28 +85,31 @@ class Versions:
 
     async def head(self) -> Head:
         """The live text, and the newest version."""
-        text, numbers = await self._redis.get(self._live), await self._redis.hkeys(self._versions)  # type: ignore[misc]
+        text, numbers = await self.live(), cast(list[bytes], await self._redis.hkeys(self._versions))
         last = _newest(numbers)
-        stored = None if last is None else await self._redis.hget(self._versions, str(last))  # type: ignore[misc]
-        return Head(text, len(numbers), _version(stored))
+        return Head(text, len(numbers), None if last is None else await self.version(last))
 
     async def publish(self, source: Source, author: str, note: str, head: Head) -> Version:
         """Put this text in force upon what `head` says was read; Conflict where that has changed."""
         version = entry(source, author, note, head.last)
         arguments = _arguments(head, version)
-        if not await self._redis.eval(_PUBLISH, 2, self._live, self._versions, *arguments):  # type: ignore[misc]
+        if not await self._redis.eval(_PUBLISH, 2, self._live, self._versions, *arguments):
             raise Conflict(f"another version came before {version.version}; look at it, and send yours again")
         return version
 
+    async def restore(self, last: Version) -> None:
+        """Put the newest text back where the key is gone."""
+        await self._redis.set(self._live, last.text or "", nx=True)
+
     async def history(self) -> list[Version]:
         """Every version, the newest first."""
-        stored = await self._redis.hgetall(self._versions)  # type: ignore[misc]
+        stored = cast(dict[bytes, bytes], await self._redis.hgetall(self._versions))
         known = [version for version in map(_version, stored.values()) if version is not None]
         return sorted(known, key=lambda version: version.version, reverse=True)
 
     async def version(self, number: int) -> Version | None:
         """One version."""
-        return _version(await self._redis.hget(self._versions, str(number)))  # type: ignore[misc]
+        return _version(cast(bytes | None, await self._redis.hget(self._versions, str(number))))
 
 
 def read_live(redis: Redis, prefix: str) -> Source | None:
@@ -137,7 +140,7 @@ def publish_sync(redis: Redis, prefix: str, text: str, author: str, note: str) -
 
 def _arguments(head: Head, version: Version) -> tuple[bytes, str, str, str, str]:
     text = version.text or ""
-    return head.live or b"", str(head.count), str(version.version), text, version.model_dump_json()
+    return head.live or b"", str(head.versions), str(version.version), text, version.model_dump_json()
 
 
 def _newest(numbers: list[bytes]) -> int | None:

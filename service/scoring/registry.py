@@ -20,6 +20,8 @@ from service.scoring.features import Encoder
 from service.scoring.inputs import Inputs, from_arrays, one_request
 from service.settings import Settings
 
+_NONE: Mapping[Path, "Model"] = {}
+
 
 @dataclass(frozen=True)
 class Model:
@@ -43,12 +45,15 @@ class Served:
     batcher: Batcher
 
 
-def load_models(references: Mapping[str, str], settings: Settings, stop: threading.Event) -> dict[str, Model]:
+def load_models(
+    references: Mapping[str, str], settings: Settings, stop: threading.Event, loaded: Mapping[Path, Model] = _NONE
+) -> dict[str, Model]:
     """Every model by its reference, `name` or `name@version`; `references` says where each is named.
 
-    Raises BundleError, with that place, where one is missing, damaged, or misses its golden scores.
+    Those that are `loaded`, by their folders, are not loaded again. Raises BundleError, with that place, where one is
+    missing, damaged, or misses its golden scores.
     """
-    by_path: dict[Path, Model] = {}
+    by_path = dict(loaded)
     models: dict[str, Model] = {}
     for reference, where in references.items():
         if stop.is_set():
@@ -134,14 +139,14 @@ def zeros(schema: Schema, candidates: int) -> Inputs:
     )
 
 
-def serve_models(models: Mapping[str, Model], settings: Settings, metrics: Metrics) -> dict[str, Served]:
-    """One queue an engine, also where two references name one bundle."""
-    served: dict[Path, Served] = {}
-    for model in models.values():
-        manifest = model.manifest
-        if model.bundle.path not in served:
-            name = f"{manifest.model}@{manifest.version}"
-            batcher = Batcher(name, model.engine, metrics, settings.max_batch_rows, settings.max_waiting_rows)
-            metrics.loaded(manifest.model, manifest.version, manifest.fingerprint, manifest.dataset)
-            served[model.bundle.path] = Served(model, batcher)
-    return {reference: served[model.bundle.path] for reference, model in models.items()}
+def serve_model(model: Model, settings: Settings, metrics: Metrics) -> Served:
+    """A model with a queue of its own."""
+    manifest = model.manifest
+    batcher = Batcher(model_name(model), model.engine, metrics, settings.max_batch_rows, settings.max_waiting_rows)
+    metrics.loaded(manifest.model, manifest.version, manifest.fingerprint, manifest.dataset)
+    return Served(model, batcher)
+
+
+def model_name(model: Model) -> str:
+    """NAME@VERSION."""
+    return f"{model.manifest.model}@{model.manifest.version}"

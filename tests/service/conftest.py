@@ -98,6 +98,13 @@ def redis(redis_address: str) -> Iterator[Redis]:
     client.close()
 
 
+@pytest.fixture(autouse=True)
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where a service of one test keeps its last configuration."""
+    monkeypatch.setenv("TWINSCORE_STATE", str(tmp_path / "state"))
+    return tmp_path / "state"
+
+
 @pytest.fixture
 def settings(bundles: Bundles, redis_address: str, redis: Redis, tmp_path: Path) -> Settings:
     """Settings of the usual service."""
