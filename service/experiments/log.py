@@ -131,11 +131,13 @@ class Log:
         return len(self._exposures) + sum(len(sent.events) for sent in self._events)
 
     async def _flush(self, sink: Sink) -> None:
-        while not self._closing:
+        last = False
+        while not last:
             with suppress(TimeoutError):
                 async with asyncio.timeout(FLUSH_SECONDS):
                     await self._wake.wait()
             self._wake.clear()
+            last = self._closing
             while self.waiting or self._dropped:
                 await self._write_batch(sink)
 
@@ -174,7 +176,7 @@ class Log:
             started = perf_counter()
             try:
                 await sink.write(batch)
-            except SinkDown as down:
+            except Exception as down:  # also what no sink should raise: this task must not end
                 self._tell(up=False, what=f"{down}; exposures queue up, and are dropped above {self._room}")
                 await asyncio.sleep(pause)
             else:

@@ -72,6 +72,9 @@ class RedisSink:
 
     async def close(self) -> None:
         """Close the connection; the next batch opens another."""
-        if self._connection is not None:
-            await self._connection.disconnect(nowait=True)
-            self._connection = None
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        if connection._writer is not None:
+            connection._writer.transport.abort()  # `close` would hold on to what a stopped server has not read
+        await connection.disconnect(nowait=True)
