@@ -38,7 +38,7 @@ async def readout(request: Request, key: str) -> StoredReadout:
         raise ServiceProblem(UNKNOWN_EXPERIMENT, f"no experiment '{key}'; known: {known}")
     try:
         async with asyncio.timeout(_SECONDS):
-            stored: bytes | None = await service.store.redis.get(keys.readout(service.settings.redis_prefix, key))
+            stored = await service.store.redis.get(keys.readout(service.settings.redis_prefix, key))
     except (RedisError, OSError, TimeoutError):
         raise ServiceProblem(NO_READOUT, "Redis, where readouts are stored, cannot be reached") from None
     if stored is None:
