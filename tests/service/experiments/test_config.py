@@ -1,5 +1,6 @@
 """experiments.yaml: what is refused, and the line that the refusal names."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,18 @@ def test_a_good_file_is_read_as_it_is_written(tmp_path: Path) -> None:
 def test_the_projects_own_file_is_good() -> None:
     config = read_experiments(Path(__file__).parents[3] / "deploy" / "experiments.yaml").config
     assert {arm.model for arm in config.layers[0].experiments[0].arms} == {"dtn", "ple"}
+
+
+def test_every_option_in_the_comments_of_the_projects_own_file_is_good() -> None:
+    text = (Path(__file__).parents[3] / "deploy" / "experiments.yaml").read_text(encoding="utf-8")
+    options = 0
+    for line in text.splitlines():
+        if match := re.match(r"( *)# ([a-z_]+: .*)", line):  # a whole line
+            parse_experiments(text.replace(line, match[1] + match[2]), line)
+        elif match := re.match(r" *#   ([a-z]+: \{.*?\})", line):  # of an arm
+            parse_experiments(text.replace("weight: 5000}", f"weight: 5000, {match[1]}}}", 1), line)
+        options += match is not None
+    assert options == 15
 
 
 BAD = [
