@@ -1,10 +1,11 @@
 """The console: pages for people at /console. Templates are loaded when somebody looks for the first time."""
 
 import asyncio
-from typing import Annotated
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
-from starlette.exceptions import HTTPException
+from fastapi.routing import APIRoute
 
 from contract.errors import ConfigError
 from service.api.body import read_body
@@ -13,12 +14,33 @@ from service.api.state import service_of
 from service.console.checking import Checked, check
 from service.console.facts import Facts, gather
 from service.console.page import HEADERS, render, static_file
-from service.console.trial import Answer, Asked, answer, shown
-from service.errors import INVALID_REQUEST, ServiceProblem
-from service.experiments.versions import UNREACHABLE, Version, Versions
+from service.console.trial import Answer, Asked, answer
+from service.errors import INVALID_REQUEST, Kind, ServiceProblem
+from service.experiments.versions import UNREACHABLE, Version
 
-router = APIRouter(prefix="/console", include_in_schema=False)
+NO_PAGE = Kind("no-page", 404, "No such page")
+HTML = "text/html; charset=utf-8"
 _SECONDS = 1.0  # for the history
+
+
+class _PageRoute(APIRoute):
+    """What is wrong is a page too, for who asked for one."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handler = super().get_route_handler()
+
+        async def handle(request: Request) -> Response:
+            try:
+                return await handler(request)
+            except ServiceProblem as problem:
+                if request.method != "GET":
+                    raise
+                return _problem_page(request, problem)
+
+        return handle
+
+
+router = APIRouter(prefix="/console", include_in_schema=False, route_class=_PageRoute)
 
 
 @router.get("")
@@ -39,7 +61,8 @@ async def experiment(request: Request, key: str) -> Response:
                 slots = sum(stop - start for start, stop in each.slots)
                 values = {"layer": layer, "experiment": each, "readout": facts.readout(each), "slots": slots}
                 return _page(request, facts, "experiment.html", tab="experiments", **values)
-    return _page(request, facts, "missing.html", status=404, tab="experiments", key=key)
+    version = facts.config.version
+    raise ServiceProblem(NO_PAGE, f"Version {version} of the configuration has no experiment '{key}'.")
 
 
 @router.get("/try")
@@ -58,7 +81,6 @@ async def try_it(
     return _page(
         request, facts, "try.html", tab="try", asked=asked, decision=answered.decision, steps=answered.steps or [],
         reply=answered.reply, took=answered.milliseconds, arms=arms, may_force=service.settings.allow_arm_override,
-        shown=shown,
     )  # fmt: skip
 
 
@@ -69,7 +91,7 @@ async def configuration(request: Request) -> Response:
     facts, versions = await gather(service), list[Version]()
     try:
         async with asyncio.timeout(_SECONDS):
-            versions = await Versions(service.store.redis, service.settings.redis_prefix).history()
+            versions = await service.live.versions.history()
     except UNREACHABLE:
         if not facts.problems:
             facts.problems.append("Redis does not answer: the versions are not known now, and nothing can be applied.")
@@ -101,12 +123,19 @@ async def check_text(request: Request) -> Checked:
 async def static(name: str) -> Response:
     """A style sheet, script or image of the console."""
     if (found := static_file(name)) is None:
-        raise HTTPException(404)
+        raise ServiceProblem(NO_PAGE, f"The console has no file '{name}'.")
     content, media = found
     return Response(content, headers=HEADERS | {"Cache-Control": "no-cache"}, media_type=media)
 
 
-def _page(request: Request, facts: Facts, template: str, status: int = 200, **values: object) -> Response:
+def _page(request: Request, facts: Facts, template: str, **values: object) -> Response:
     root = request.scope.get("root_path", "")
     page = render(template, root=root, base=f"{root}/console", facts=facts, **values)
-    return Response(page, status, HEADERS, "text/html; charset=utf-8")
+    return Response(page, headers=HEADERS, media_type=HTML)
+
+
+def _problem_page(request: Request, problem: ServiceProblem) -> Response:
+    base = request.scope.get("root_path", "") + "/console"
+    kind = problem.kind
+    page = render("problem.html", base=base, title=kind.title, detail=problem.detail, again=kind.status == 503)
+    return Response(page, kind.status, HEADERS, HTML)

@@ -50,7 +50,7 @@ def nice_limit(values: Sequence[float | None]) -> float:
     if not 0 < most < inf:
         return 0.01
     power = 10.0 ** floor(log10(most))
-    return next(step * power for step in (1, 2, 4, 6, 8, 10) if most <= step * power * (1 + 1e-9))
+    return next(step * power for step in (1, 1.5, 2, 3, 4, 6, 8, 10) if most <= step * power * (1 + 1e-9))
 
 
 @dataclass(frozen=True)

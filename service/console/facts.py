@@ -35,8 +35,8 @@ class Facts:
     config: Experiments
     text: str
     origin: str
+    author: str
     now: datetime
-    ready: bool
     readouts: dict[str, Readout] = field(default_factory=dict)
     health: Mapping[str, Mapping[str, ArmReport]] = field(default_factory=dict)
     shadows: Sequence[ComparisonReport] = ()
@@ -71,13 +71,13 @@ class Facts:
 
 
 async def gather(service: Service) -> Facts:
-    """The facts of now; waits a second at most."""
+    """The facts of now; waits a second at most. A problem where the service has no configuration yet."""
     source = service.source
-    facts = Facts(source.config, source.text, source.origin, datetime.now(UTC), service.pipeline is not None)
-    if service.failure is not None:
-        facts.problems.append("A model could not be loaded; the service's log says why. Nothing is scored.")
-    elif service.pipeline is None:
-        facts.problems.append("Models are being loaded; nothing is scored yet.")
+    facts = Facts(source.config, source.text, source.origin, service.live.author, datetime.now(UTC))
+    for refusal in service.live.following.refused.values():
+        facts.problems.append(
+            f"What came by {refusal.origin} is refused, version {source.config.version} stays: {refusal.reason}"
+        )
     try:
         async with asyncio.timeout(SECONDS):
             await _read_readouts(service, facts)

@@ -16,6 +16,11 @@ def rate(share: float | None) -> str:
     return NOTHING if share is None else f"{_digits(100 * share)}{_SPACE}%"
 
 
+def share(number: float) -> str:
+    """A share that somebody chose, as percent without needless digits: 0.5 as 50 %."""
+    return f"{100 * number:.4g}{_SPACE}%"
+
+
 def lift(share: float | None) -> str:
     """A change as percent with its sign."""
     if share is None:
@@ -27,6 +32,11 @@ def lift(share: float | None) -> str:
 def plain(number: float | None) -> str:
     """A number with three digits or so."""
     return NOTHING if number is None else _digits(number)
+
+
+def small(number: float | None) -> str:
+    """A number of any size, three digits."""
+    return NOTHING if number is None else f"{number:.3g}"
 
 
 def probability(p: float | None) -> str:
@@ -65,4 +75,4 @@ def moment(text: str | int | None) -> datetime | None:
 
 def _digits(number: float) -> str:
     size = abs(number)
-    return f"{number:,.{0 if size >= 1000 else 1 if size >= 100 else 2 if size >= 1 or size == 0 else 3}f}"
+    return f"{number:,.{0 if size >= 1000 else 1 if size >= 10 else 2 if size >= 1 or size == 0 else 3}f}"

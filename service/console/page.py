@@ -43,8 +43,8 @@ def _environment() -> Environment:
         auto_reload=False,
     )
     named = (
-        figures.count, figures.rate, figures.lift, figures.plain, figures.probability, figures.milliseconds,
-        figures.clock, figures.age, figures.moment,
+        figures.count, figures.rate, figures.share, figures.lift, figures.plain, figures.small, figures.probability,
+        figures.milliseconds, figures.clock, figures.age, figures.moment,
     )  # fmt: skip
     environment.filters.update({function.__name__: function for function in named})
     environment.globals.update(charts=charts, NOTHING=Markup('<span class="nothing">–</span>'))

@@ -14,9 +14,6 @@ from service.experiments.log import Log
 from service.lifecycle import Service
 from service.metrics import Metrics
 from service.scoring.pipeline import Pipeline, new_call
-from service.scoring.plan import Plan
-
-SHOWN = 60  # characters of a value within a step
 
 
 @dataclass
@@ -79,16 +76,8 @@ async def answer(service: Service, asked: Asked) -> Answer:
 
 async def _score(service: Service, asked: Asked, context: Mapping[str, Any]) -> dict[str, Any]:
     """The reply of POST /score, by a pipeline of its own: nobody's exposure, and no request of the statistics."""
-    service.ready_pipeline()
-    plan = Plan(service.source, service.assignment, service.models)
-    metrics = Metrics()
+    plan, metrics = service.plan, Metrics()
     quiet = Pipeline(service.settings, plan, service.store, metrics, Log("console", None, 0, metrics))
     body = {"user": {"id": asked.user_id}, "item_ids": asked.item_ids, "context": context, "arm": asked.arm or None}
     reply: dict[str, Any] = orjson.loads(await quiet.score(orjson.dumps(body), new_call()))
     return reply
-
-
-def shown(value: object) -> str:
-    """A value of a step, short."""
-    text = value if isinstance(value, str) else orjson.dumps(value, default=str).decode()
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"

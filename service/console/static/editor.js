@@ -19,7 +19,13 @@ async function mistake(reply) {
 const post = (path, body, headers = {}, method = "POST") =>
   fetch(address(path), { method, body, headers, signal: AbortSignal.timeout(30000) });
 
-const authorized = (more = {}) => ({ Authorization: `Bearer ${token.value}`, ...more });
+/** Headers carry bytes: a name goes as UTF-8. */
+const bytes = (words) => String.fromCharCode(...new TextEncoder().encode(words));
+
+function authorized(type) {
+  const headers = { Authorization: `Bearer ${bytes(token.value)}`, "Content-Type": type };
+  return find("author").value ? { ...headers, "X-Author": bytes(find("author").value) } : headers;
+}
 
 function number(wrong = null) {
   const lines = text.value.split("\n").length;
@@ -113,7 +119,8 @@ async function put(event) {
   find("applied").textContent = "Applying …";
   apply.disabled = true;
   try {
-    const reply = await post("/experiments", passed, authorized({ "Content-Type": "application/yaml" }), "PUT");
+    const note = encodeURIComponent(find("note").value);
+    const reply = await post(`/experiments?note=${note}`, passed, authorized("application/yaml"), "PUT");
     if (!reply.ok) {
       const wrong = await mistake(reply);
       find("applied").textContent = `Not applied. ${wrong.words}`;
@@ -151,8 +158,8 @@ async function rollBack(event) {
   const version = Number(event.target.dataset.version);
   find("confirm").close();
   try {
-    const headers = authorized({ "Content-Type": "application/json" });
-    const reply = await post("/experiments/rollback", JSON.stringify({ version }), headers);
+    const asked = JSON.stringify({ version, note: find("note").value });
+    const reply = await post("/experiments/rollback", asked, authorized("application/json"));
     find("rolled").textContent = reply.ok
       ? `Rolled back to version ${version}, which is now version ${(await reply.json()).version}.`
       : `Not rolled back. ${(await mistake(reply)).words}`;
