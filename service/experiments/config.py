@@ -139,7 +139,7 @@ class Holdout(Part):
 class Experiments(Part):
     """The whole configuration."""
 
-    version: StrictInt = Field(ge=1)
+    version: StrictInt = Field(ge=1, lt=2**53)  # what browsers read exactly
     default_model: ModelReference
     killed: StrictBool = False  # everybody meets the default model
     holdout: Holdout | None = None

@@ -29,7 +29,7 @@ class _Loader(yaml.SafeLoader):
             return self._scalar(node)
         content: dict[str, object] = {}
         for key, child in node.value:
-            if not isinstance(key, yaml.ScalarNode) or key.value in content:
+            if not isinstance(key, yaml.ScalarNode) or key.value in content or _lone(key.value):
                 raise yaml.MarkedYAMLError(None, None, "a key that is no text, or appears twice", key.start_mark)
             self.lines[*place, key.value] = key.start_mark.line + 1
             content[key.value] = self.plain(child, (*place, key.value))
@@ -37,9 +37,17 @@ class _Loader(yaml.SafeLoader):
 
     def _scalar(self, node: yaml.Node) -> object:
         try:
-            return self.construct_object(node)
+            value = self.construct_object(node)
         except ValueError as error:  # the 31st of February
             raise yaml.MarkedYAMLError(None, None, str(error), node.start_mark) from None
+        if _lone(value):
+            raise yaml.MarkedYAMLError(None, None, "half a surrogate pair is no text", node.start_mark)
+        return value
+
+
+def _lone(value: object) -> bool:
+    """Whether a text cannot be written as UTF-8: an escape has made half a surrogate pair."""
+    return isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def parse(text: str, origin: str) -> tuple[object, dict[Place, int]]:

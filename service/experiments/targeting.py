@@ -72,7 +72,7 @@ def _tokens(text: str) -> list[_Token]:
         match = _TOKEN.match(text, at)
         if match is None:
             at += len(text[at:]) - len(text[at:].lstrip())
-            what = "text without its closing quote, or an escape" if text[at] in "\"'" else f"'{text[at]}'"
+            what = "text without its closing quote, or an escape" if text[at] in "\"'" else repr(text[at])
             raise ValueError(f"column {at + 1}: {what} is not understood; allowed: {ALLOWED}")
         kind = match.lastgroup or ""
         token = match[kind]
