@@ -32,7 +32,7 @@ def sums(prefix: str, key: str, phase: int) -> str:
 
 
 def snapshots(prefix: str, key: str, phase: int) -> str:
-    """A list: the Snapshots of one phase as JSON; kept apart, since the sums are written with every batch."""
+    """The Snapshots of one phase as JSON; kept apart, since the sums are written with every batch."""
     return f"{prefix}:outcomes:snapshots:{key}:{phase}"
 
 

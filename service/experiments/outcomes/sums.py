@@ -1,5 +1,7 @@
 """What the readout reads: one document for each phase of each experiment."""
 
+from typing import NamedTuple
+
 from pydantic import BaseModel
 
 from service.experiments.config import Measure
@@ -26,8 +28,15 @@ class Snapshot(BaseModel):
     arms: dict[str, Moments]
 
 
+class PhaseRules(NamedTuple):
+    """How a phase is counted: by the configuration at its first exposure, so that a replay does the same."""
+
+    measure: Measure
+    snapshot_minutes: int
+
+
 class ExperimentSums(BaseModel):
-    """One phase. Its rules are those of the configuration at its first exposure, so that a replay sees the same."""
+    """One phase; `measure` and `snapshot_minutes` are its PhaseRules."""
 
     key: str
     phase: int
@@ -41,3 +50,8 @@ class ExperimentSums(BaseModel):
     duplicates: int = 0  # events that had been counted already
     unattributed: int = 0  # events of its users after their first exposure, outside every window
     excess: int = 0  # events of users of whom too many are kept already; not counted
+
+    @property
+    def rules(self) -> PhaseRules:
+        """How it is counted."""
+        return PhaseRules(self.measure, self.snapshot_minutes)
