@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from json import dumps
 from typing import Any
 
-from contract.errors import ConfigError
 from service.experiments.assignment import Assignment
 from service.experiments.config import SLOTS, Arm, Experiment, Experiments, Hash, Layer
 from service.experiments.hashing import arm_ranges
@@ -55,12 +54,6 @@ def compare(old: Experiments, new: Experiments) -> Difference:
     ]
     changes += [Change(key, ["new"]) for key in coming if key not in known]
     return Difference(general, [change for change in changes if change.words or change.share])
-
-
-def check(old: Experiments, new: Experiments) -> None:
-    """ConfigError where the new configuration would move users within a phase."""
-    if refusals := compare(old, new).refusals:
-        raise ConfigError("; ".join(refusals))
 
 
 def drawn(old: Experiments, new: Experiments, users: Iterable[str]) -> dict[str, tuple[int, int]]:

@@ -9,7 +9,7 @@ import pytest
 
 from contract.errors import ConfigError
 from service.experiments.config import Experiment, Thompson
-from service.experiments.difference import check
+from service.experiments.difference import compare
 from service.experiments.outcomes.moments import COLUMNS, Moments
 from service.experiments.outcomes.sums import ArmSums, ExperimentSums
 from service.experiments.readout.ratios import METRICS, sample
@@ -123,7 +123,7 @@ def test_a_step_gives_the_next_phase_whose_weights_favour_the_better_arm() -> No
     changed = TEXT.replace("version: 7", "version: 8").replace("phase: 3", "phase: 4").replace("one.3", "one.4")
     changed = changed.replace("weight: 5000}", "weight: 1000}").replace("weight: 5000\n", "weight: 9000\n")
     assert text == changed  # comments and layout too
-    check(parse_experiments(TEXT, "old").config, parse_experiments(text, "new").config)
+    assert compare(parse_experiments(TEXT, "old").config, parse_experiments(text, "new").config).refusals == []
 
 
 @pytest.mark.parametrize(
