@@ -37,7 +37,7 @@ def recompute(redis: Redis, settings: Settings, *, write: bool) -> int:
     return 1 if difference and not write else 0
 
 
-def _replayed(redis: Redis, settings: Settings, archive: Archive, counted: Counted, beat: Callable[[], None]) -> Replay:
+def _replayed(redis: Redis, settings: Settings, archive: Archive, counted: Counted, lease: Lease | None) -> Replay:
     known = {name: sums.rules for name, sums in counted.sums.items()}
     if (label := archive.last()) is not None:
         known = label.phases | known
