@@ -249,3 +249,10 @@ def test_experiments_of_two_layers_do_not_share_a_salt(tmp_path: Path) -> None:
     text = FULL.replace("hash: unleash\n        salt: page", "salt: one.1").replace("weight: 1}", "weight: 9998}")
     with pytest.raises(ConfigError, match=r":33: 'colour' has the salt 'one.1' of 'one': one would follow the other"):
         read_experiments(write(tmp_path, text))
+
+
+def test_a_floor_leaves_room_for_every_arm(tmp_path: Path) -> None:
+    three = FULL.replace("{name: a, weight: 5000}", "{name: a, weight: 5000}\n          - {name: c, weight: 0}")
+    read_experiments(write(tmp_path, three.replace("floor: 1000", "floor: 3333")))
+    with pytest.raises(ConfigError, match=r":22: 3 arms of 'one' cannot each have 3334; at most 3333"):
+        read_experiments(write(tmp_path, three.replace("floor: 1000", "floor: 3334")))
