@@ -145,7 +145,8 @@ def _remote(args: argparse.Namespace) -> Remote:
 
 
 def _progress(done: int, users: int) -> None:
-    print(f"\r{done / users:4.0%} of {users:,} users", end="\r", file=sys.stderr, flush=True)
+    shown = f"{done / users:4.0%} of {users:,} users drawn" if done < users else ""
+    print(f"\r{shown:40}", end="\r", file=sys.stderr, flush=True)
 
 
 def _say(lines: Iterable[str]) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.errors import ConfigError
-from service.experiments.assignment import Assignment
+from service.experiments.assignment import NO_CONTEXT, Assignment, LayerRoute
 from service.experiments.config import Experiment, Experiments
 from service.experiments.difference import bare
 from service.experiments.overview import expected
@@ -60,19 +60,27 @@ class Split:
 
 def split(config: Experiments, users: Sequence[str], progress: Callable[[int], None] = lambda done: None) -> Split:
     """Draw every user; `progress` is told how many are done."""
+    assignment = Assignment(bare(config))
     arms = [[(each.key, arm.name) for each in layer.experiments for arm in each.arms] for layer in config.layers]
-    places = {pair: (i, code) for i, pairs in enumerate(arms) for code, pair in enumerate(pairs, 1)}
     codes, held = np.zeros((len(arms), len(users)), np.uint16), np.zeros(len(users), np.bool_)
-    decide = Assignment(bare(config)).decide
-    for i, user in enumerate(users):
-        decision = decide(user)
-        held[i] = decision.reason == "holdout"
-        for variant in decision.variants:
-            layer, code = places[variant.experiment.key, variant.arm.name]
-            codes[layer, i] = code
-        if i % _TOLD == 0:
-            progress(i)
+    for start in range(0, len(users), _TOLD):
+        some = users[start : start + _TOLD]
+        here = slice(start, start + len(some))
+        for i, layer in enumerate(assignment.layers):
+            codes[i, here] = _codes(layer, some)
+        if assignment.holdout is not None:
+            held[here] = [assignment.held[assignment.holdout.bucket(user)] for user in some]
+        progress(start + len(some))
+    codes[:, held] = 0
     return Split(config, arms, codes, held)
+
+
+def _codes(layer: LayerRoute, users: Sequence[str]) -> NDArray[np.uint16]:
+    """What `Assignment.decide` asks each layer, without joining the answers: half the time."""
+    variants = [variant for route in layer.routes for variant in route.variants.values()]
+    code = {id(None): 0} | {id(variant): i for i, variant in enumerate(variants, 1)}
+    decide = layer.decide
+    return np.fromiter((code[id(decide(user, NO_CONTEXT).variant)] for user in users), np.uint16, len(users))
 
 
 def balances(drawn: Split) -> list[Balance]:
