@@ -21,6 +21,7 @@ from service.experiments.versions import UNREACHABLE, Version
 NO_PAGE = Kind("no-page", 404, "No such page")
 HTML = "text/html; charset=utf-8"
 _SECONDS = 1.0  # for the history
+_VERSIONS = 50  # shown of it; the page is sent every few seconds
 
 
 class _PageRoute(APIRoute):
@@ -95,7 +96,7 @@ async def configuration(request: Request) -> Response:
     except UNREACHABLE:
         if not facts.problems:
             facts.problems.append("Redis does not answer: the versions are not known now, and nothing can be applied.")
-    return _page(request, facts, "configuration.html", tab="configuration", versions=versions)
+    return _page(request, facts, "configuration.html", tab="configuration", versions=versions, shown_versions=_VERSIONS)
 
 
 @router.get("/models")

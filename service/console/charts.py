@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from math import ceil, floor, inf, log10
 
 from service.console.figures import moment
@@ -157,12 +156,3 @@ def _track(points: list[Point], limit: float) -> Track:
         fixed=(line([point.fixed.low for point in points]), line([point.fixed.high for point in points])),
         boundary=(line(half), line([-each for each in half])),
     )
-
-
-def widths(shares: Sequence[float]) -> list[tuple[float, float]]:
-    """Start and width of each share in a bar of 100."""
-    total = sum(shares) or 1.0
-    ends = [0.0]
-    for share in shares:
-        ends.append(ends[-1] + 100 * share / total)
-    return [(round(start, 2), round(stop - start, 2)) for start, stop in pairwise(ends)]

@@ -34,7 +34,6 @@ class Facts:
 
     config: Experiments
     text: str
-    origin: str
     author: str
     now: datetime
     readouts: dict[str, Readout] = field(default_factory=dict)
@@ -73,7 +72,7 @@ class Facts:
 async def gather(service: Service) -> Facts:
     """The facts of now; waits a second at most. A problem where the service has no configuration yet."""
     source = service.source
-    facts = Facts(source.config, source.text, source.origin, service.live.author, datetime.now(UTC))
+    facts = Facts(source.config, source.text, service.live.author, datetime.now(UTC))
     for refusal in service.live.following.refused.values():
         facts.problems.append(
             f"What came by {refusal.origin} is refused, version {source.config.version} stays: {refusal.reason}"

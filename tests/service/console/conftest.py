@@ -60,7 +60,7 @@ def serving(settings: Settings) -> Iterator[tuple[str, Service]]:
     try:
         service: Service = app.state.service
         deadline = time.monotonic() + 20
-        while not (server.started and service.pipeline is not None):
+        while not (server.started and service.loaded.is_set()):
             assert time.monotonic() < deadline
             assert service.failure is None, service.failure
             time.sleep(0.01)

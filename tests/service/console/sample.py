@@ -1,8 +1,13 @@
 """A readout as `outcomes` stores it: an experiment that grows for ten days, whose arm `dtn` is better by 4 %."""
 
 from datetime import UTC, datetime, timedelta
-from math import sqrt
+from math import sin, sqrt
 
+import numpy as np
+
+from service.experiments import comparison as shadowing
+from service.experiments.breaker import State
+from service.experiments.health import LATENCY, ArmCounts, Published
 from service.experiments.readout.report import (
     ArmReport,
     Comparison,
@@ -93,10 +98,30 @@ def _comparison(metric: str, lift: float, half: float) -> Comparison:
 
 def _point(look: int, now: datetime) -> Point:
     share = look / LOOKS
-    half, wobble = 0.022 / sqrt(share), 0.02 * (1 - share) * (-1) ** look
-    lift = LIFT + wobble - 0.015 * (1 - share)
+    half, wobble = 0.022 / sqrt(share), 0.03 * (1 - share) * sin(look * 0.9)
+    lift = LIFT + wobble - 0.02 * (1 - share)
     time = now - timedelta(days=10 * (1 - share))
     return Point(
         time=time.isoformat(), arm="dtn", users=int(100_000 * share), lift=lift, always=_interval(lift, half),
         fixed=_interval(lift, half / 1.8),
     )  # fmt: skip
+
+
+def health(now: float) -> Published:
+    """What one process tells of its arms and of a shadow; `dtn` is in trouble."""
+    scores = {"ctr": np.linspace(0.02, 0.05, 50, dtype=np.float32)}
+    comparison = shadowing.Comparison("dtn-vs-ple", "ple", "mmoe@3")
+    for _ in range(20):
+        comparison.add(scores, {"ctr": scores["ctr"] * np.float32(1.1)}, 0.004, 0.006)
+    return {
+        "time": now, "shadows": [comparison.counts()],
+        "arms": [_counts("ple", "closed", 4210, 0), _counts("dtn", "open", 4188, 97)],
+    }  # fmt: skip
+
+
+def _counts(arm: str, breaker: State, requests: int, failures: int) -> ArmCounts:
+    return {
+        "key": "dtn-vs-ple", "phase": 1, "arm": arm, "breaker": breaker, "requests": requests, "failures": failures,
+        "slow": failures // 4, "refused": 0, "fallbacks": failures, "latency": {str(LATENCY.of(0.007)): requests},
+        "predicted": 3.7, "sampled": 100,
+    }  # fmt: skip
