@@ -12,8 +12,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    StrictFloat,
-    StrictInt,
+    PlainValidator,
     StrictStr,
     TypeAdapter,
     ValidationError,
@@ -57,6 +56,13 @@ def _milliseconds(sent: object) -> int:
     return found
 
 
+def _number(sent: object) -> float | None:
+    """As it was sent: a whole number stays one, and exact."""
+    if sent is None or (isinstance(sent, int | float) and not isinstance(sent, bool) and abs(sent) <= MOST_VALUE):
+        return sent
+    raise ValueError(f"takes a finite number, at most {MOST_VALUE:,} either way")
+
+
 class SentEvent(BaseModel):
     """What a user did, as it is sent."""
 
@@ -70,9 +76,11 @@ class SentEvent(BaseModel):
         BeforeValidator(_milliseconds, json_schema_input_type=str | int),
         Field(description="RFC 3339 with a zone, or milliseconds since 1970; now if absent"),
     ] = Field(default_factory=lambda: int(time() * 1000))
-    value: Annotated[StrictInt | StrictFloat, Field(ge=-MOST_VALUE, le=MOST_VALUE, allow_inf_nan=False)] | None = Field(
-        default=None, description="of a conversion or a value, kept in millionths; below 0 it is a refund"
-    )
+    value: Annotated[
+        float | None,
+        PlainValidator(_number, json_schema_input_type=float | None),
+        Field(description="of a conversion or a value, kept in whole millionths; below 0 it is a refund"),
+    ] = None
     request_id: StrictStr | None = Field(default=None, pattern=r"^[\x21-\x7e]{1,128}$", description="of /score")
     item_id: Id | None = None
 

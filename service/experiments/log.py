@@ -32,7 +32,7 @@ BATCH = 1000  # records, at most
 FLUSH_SECONDS = 0.2
 EVENT_SECONDS = 2.0  # until a caller is told that the sink has not taken an event
 CLOSE_SECONDS = 3.0
-_SLICE = 100  # records that are serialised before others have their turn
+_SLICE = 50  # records that are serialised before others have their turn
 _PAUSES = (0.05, 0.1, 0.2, 0.5, 1.0)  # seconds between attempts; the last one again and again
 
 

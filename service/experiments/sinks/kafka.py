@@ -28,6 +28,7 @@ class KafkaSink:
         self.name = f"kafka://{servers}/{topic}"
         self._servers, self._topic, self._aiokafka = servers, topic, aiokafka
         self._producer: Any = None
+        self._stopping: set[asyncio.Task[None]] = set()
         logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # the log says itself, once, that its sink is down
 
     async def write(self, batch: Sequence[Line]) -> None:
@@ -48,7 +49,10 @@ class KafkaSink:
     async def _send(self, batch: Sequence[Line]) -> None:
         if self._producer is None:
             self._producer = self._aiokafka.AIOKafkaProducer(
-                bootstrap_servers=self._servers, enable_idempotence=True, max_batch_size=_BATCH_BYTES
+                bootstrap_servers=self._servers,
+                enable_idempotence=True,
+                max_batch_size=_BATCH_BYTES,
+                request_timeout_ms=int(_SECONDS * 1000),
             )
             await self._producer.start()
         partitions = sorted(await self._producer.partitions_for(self._topic))
@@ -78,5 +82,11 @@ class KafkaSink:
         """Stop the producer; the next batch gets another."""
         producer, self._producer = self._producer, None
         if producer is not None:
-            with suppress(TimeoutError, self._aiokafka.errors.KafkaError):
-                await asyncio.wait_for(producer.stop(), _STOP_SECONDS)
+            stopping = asyncio.create_task(self._stop(producer))  # waits for all that was sent, or its timeout
+            self._stopping.add(stopping)
+            stopping.add_done_callback(self._stopping.discard)
+            await asyncio.wait([stopping], timeout=_STOP_SECONDS)
+
+    async def _stop(self, producer: Any) -> None:
+        with suppress(self._aiokafka.errors.KafkaError):
+            await producer.stop()

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -76,14 +77,22 @@ async def until(true: Callable[[], bool], seconds: float = 10.0) -> None:
 
 
 @contextmanager
-def stopped(redis: Redis) -> Iterator[None]:
-    """The server takes connections and bytes, and answers nothing."""
-    info: Any = redis.info("server")
-    os.kill(info["process_id"], signal.SIGSTOP)
+def stopped(process: int) -> Iterator[None]:
+    """A server that takes connections and bytes, and answers nothing."""
+    os.kill(process, signal.SIGSTOP)
+    threads = list(Path(f"/proc/{process}/task").glob("*/stat"))
+    while any(thread.read_text().rpartition(")")[2].split()[0] != "T" for thread in threads):
+        time.sleep(0.001)  # a signal takes its time
     try:
         yield
     finally:
-        os.kill(info["process_id"], signal.SIGCONT)
+        os.kill(process, signal.SIGCONT)
+
+
+def process_of(redis: Redis) -> int:
+    """The server's."""
+    info: Any = redis.info("server")
+    return int(info["process_id"])
 
 
 @contextmanager

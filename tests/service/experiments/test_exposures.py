@@ -90,7 +90,7 @@ def test_outside_every_experiment_there_is_none() -> None:
 
 def test_segments_are_the_named_fields_as_text() -> None:
     """What is no single value is no segment; text is cut."""
-    context = {"scene": "é" * 70, "hour": 8, "paid": True, "tags": ["a"], "other": "x"}
+    context: dict[str, Any] = {"scene": "é" * 70, "hour": 8, "paid": True, "tags": ["a"], "other": "x"}
     first, second = _of(ASSIGNMENT.decide("u1"), **context)
     assert first["segments"] == {"scene": "é" * LONGEST_SEGMENT, "hour": "8", "paid": "true"}
     assert "segments" not in second

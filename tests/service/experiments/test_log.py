@@ -14,7 +14,18 @@ from service.experiments.sinks import Sink, SinkDown
 from service.experiments.sinks.file import FileSink
 from service.experiments.sinks.redis import RedisSink
 from service.metrics import Metrics
-from tests.service.experiments.logs import KEY, counted, expose, in_folder, in_loop, in_stream, server, stopped, until
+from tests.service.experiments.logs import (
+    KEY,
+    counted,
+    expose,
+    in_folder,
+    in_loop,
+    in_stream,
+    process_of,
+    server,
+    stopped,
+    until,
+)
 
 EVENT: Event = {"kind": "click", "time": 1, "id": "e1", "user": "u1"}
 
@@ -66,7 +77,7 @@ async def test_a_stopped_redis_loses_nothing(tmp_path: Path) -> None:
         log.start()
         expose(log, 1500)
         await until(lambda: log.waiting == 0)
-        with stopped(redis):
+        with stopped(process_of(redis)):
             expose(log, 1500, first=1500)
             await until(lambda: _sample(metrics, "twinscore_log_up") == 0)
         expose(log, 100, first=3000)

@@ -1,22 +1,25 @@
 """Where the log goes: what TWINSCORE_LOG may say, whole lines in files, entries in a stream."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from redis import Redis
 
 from contract.errors import ConfigError
-from service.experiments.sinks import Line, Sink, SinkDown
+from service.experiments.sinks import Line, Sink, SinkDown, kafka
 from service.experiments.sinks.choice import sink_of
 from service.experiments.sinks.file import FileSink
+from service.experiments.sinks.kafka import KafkaSink
 from service.experiments.sinks.redis import RedisSink
 from service.settings import Settings
-from tests.service.experiments.logs import KEY, in_folder, in_loop, in_stream
+from tests.service.experiments.logs import KEY, in_folder, in_loop, in_stream, stopped
 
 BATCH = [Line("u1", b'{"number":1}'), Line("", b'{"number":2}')]
 
@@ -179,3 +182,60 @@ def test_a_redis_that_refuses_is_down_until_it_does_not(
 
     run()
     assert [record["number"] for record in in_stream(redis)] == [1, 2]
+
+
+CLUSTER = """
+import sys
+from confluent_kafka import Producer
+
+cluster = Producer({"bootstrap.servers": "none", "test.mock.num.brokers": 1})
+print(next(iter(cluster.list_topics(timeout=10).brokers.values())), flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def broker() -> Iterator[tuple[str, int]]:
+    """Address and process of librdkafka's own broker, which speaks the protocol and keeps topics in memory."""
+    pytest.importorskip("confluent_kafka", reason="no Kafka broker: `pip install confluent-kafka` brings a small one")
+    command = [sys.executable, "-c", CLUSTER]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as cluster:
+        assert cluster.stdout is not None
+        yield cluster.stdout.readline().split("/")[0], cluster.pid
+        cluster.kill()
+
+
+async def _consumed(address: str, topic: str) -> list[tuple[int, bytes, int]]:
+    """Partition, key and number of all that a topic holds."""
+    from aiokafka import AIOKafkaConsumer
+
+    found = []
+    async with AIOKafkaConsumer(topic, bootstrap_servers=address, auto_offset_reset="earliest") as consumer:
+        while batches := await consumer.getmany(timeout_ms=1000):
+            found += [(at.partition, each.key, json.loads(each.value)["number"])
+                      for at, several in batches.items() for each in several]  # fmt: skip
+    return found
+
+
+@in_loop
+async def test_a_topic_gets_numbers_in_order_in_each_partition(
+    broker: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also after a broker that did not answer; a user is always in the same partition."""
+    address, process = broker
+    monkeypatch.setattr(kafka, "_SECONDS", 1.0)
+    sink = KafkaSink(address, "events")
+    lines = [Line(f"u{number % 50}", b'{"number":%d}' % number) for number in range(1, 1001)]
+    await sink.write(lines[:500])
+    with stopped(process), pytest.raises(SinkDown):
+        await sink.write(lines[500:])
+    await sink.write(lines[500:])
+    await sink.close()
+    last, new, of_user = Counter[int](), [], dict[bytes, int]()
+    for partition, key, number in await _consumed(address, "events"):
+        assert of_user.setdefault(key, partition) == partition
+        if number > last[partition]:
+            last[partition] = number
+            new.append(number)
+    assert len(set(of_user.values())) > 1
+    assert sorted(new) == list(range(1, 1001))
