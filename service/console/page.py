@@ -2,11 +2,12 @@
 
 from functools import cache
 from pathlib import Path
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from typing import TYPE_CHECKING
 
 from service.console import charts, figures
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 _FOLDER = Path(__file__).parent
 _MEDIA = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
@@ -33,7 +34,9 @@ def static_file(name: str) -> tuple[bytes, str] | None:
 
 
 @cache
-def _environment() -> Environment:
+def _environment() -> "Environment":
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # for most processes nobody ever looks
+
     environment = Environment(
         loader=FileSystemLoader(_FOLDER / "templates"),
         autoescape=True,
@@ -47,5 +50,5 @@ def _environment() -> Environment:
         figures.milliseconds, figures.clock, figures.age, figures.moment,
     )  # fmt: skip
     environment.filters.update({function.__name__: function for function in named})
-    environment.globals.update(charts=charts, NOTHING=Markup('<span class="nothing">–</span>'))
+    environment.globals.update(charts=charts)
     return environment
