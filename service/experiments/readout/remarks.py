@@ -38,6 +38,9 @@ def _of_phase(
     hours: float = getattr(experiment.measure, _WINDOWS[experiment.measure.primary])
     if verdict.decision != "no-data" and days * 24 < hours:
         yield f"no exposure is {hours:g} hours old: all users may still have events that count in the primary metric"
+    old, new = sums.measure.model_dump(), experiment.measure.model_dump()
+    if verdict.decision != "no-data" and (changed := [name for name in new if new[name] != old[name]]):
+        yield f"{', '.join(changed)} of the measure changed since the phase began: it was not planned beforehand"
     if weights_changed:
         yield (
             "the weights changed within the phase: early and late users are mixed unevenly in the arms, and segments "

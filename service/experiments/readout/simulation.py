@@ -20,7 +20,7 @@ from service.experiments.readout.report import Comparison, Interval
 CONTROL, ARM = "control", "arm"
 _RATE = (0.6, 11.4)  # Beta: click rates of users, 5 % in the mean
 _ACTIVITY = (1.5, 5.5)  # Gamma: exposures of users, about 9 in the mean
-_POPULATION = 400_000  # users that stand for all
+_POPULATION = 200_000  # users that stand for all
 _UPPER = np.triu_indices(len(COLUMNS))
 Matrix = npt.NDArray[np.int64]
 

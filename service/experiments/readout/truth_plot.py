@@ -53,7 +53,8 @@ def _peeks(axes: Axes, truth: Truth) -> None:
         (truth.always, _BLUE, "peek-safe"),
     ):
         axes.plot(looks, shares, color=colour, marker="o", markersize=3)
-        axes.annotate(name, (truth.looks, shares[-1]), (-4, 7), textcoords="offset points", ha="right", color=colour)
+        place = truth.looks, max(shares[-1], truth.alpha)  # a label must not lie on the line of alpha
+        axes.annotate(name, place, (-4, 7), textcoords="offset points", ha="right", color=colour)
     _nominal(axes, truth.alpha)
     axes.set(title="A/A: ever significant", xlabel="looks so far", ylim=(0, None), xticks=[1, 5, 10, 15, 20])
     axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
@@ -88,7 +89,7 @@ def _power(axes: Axes, truth: Truth) -> None:
     ):
         errors = [noise(share, truth.runs) for share in shares]
         axes.errorbar(lifts, shares, errors, fmt="o", color=colour, label=name)
-    axes.set(title=f"Found, with {truth.users:,} users", xlabel="true lift", ylim=(0, 1.02))
+    axes.set(title=f"Found, with {truth.users:,} users", xlabel="true lift", ylim=(0, 1.02), xticks=lifts)
     axes.xaxis.set_major_formatter(PercentFormatter(1, 0))
     axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
     axes.legend(frameon=False, loc="upper left")
