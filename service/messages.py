@@ -8,6 +8,7 @@ from pydantic_core import CoreSchema, core_schema
 from typing_extensions import TypedDict
 
 from service.experiments.assignment import Reason
+from service.experiments.config import Scalar
 
 REQUEST_EXAMPLE: JsonDict = {"user": {"id": "u42"}, "item_ids": ["i1", "i2", "i3"], "context": {"scene": "home"}}
 REPLY_EXAMPLE: JsonDict = {
@@ -18,11 +19,14 @@ REPLY_EXAMPLE: JsonDict = {
     "experiment": {
         "key": "dtn-vs-ple",
         "arm": "dtn",
+        "served": "dtn",
         "phase": 1,
         "slot": 6498,
         "reason": "assigned",
         "config_version": 1,
     },
+    "parameters": {},
+    "others": [],
     "degraded": [],
 }
 
@@ -76,7 +80,10 @@ class Envelope(BaseModel):
     request_id: StrictStr | None = Field(
         default=None, pattern=r"^[\x21-\x7e]{1,128}$", description="echoed; made if absent"
     )
-    arm: StrictStr | None = Field(default=None, description="a forced arm, where the service allows it")
+    arm: StrictStr | None = Field(
+        default=None,
+        description="a forced arm, ARM or EXPERIMENT/ARM, where the service allows it; as the header X-Arm",
+    )
 
 
 class ScoreRequest(Envelope):
@@ -110,6 +117,9 @@ class Experiment(BaseModel):
 
     key: str | None
     arm: str | None
+    served: str | None = Field(
+        description="the arm whose model scored: the control, where the arm's failed or was slow"
+    )
     phase: int | None
     slot: int | None = Field(description="the draw of the experiment's layer; null where none was made")
     reason: Reason
@@ -124,8 +134,11 @@ class ScoreReply(BaseModel):
     request_id: str
     item_ids: list[str | int] = Field(description="as they were sent")
     scores: dict[str, list[float | None]] = Field(
-        description="by task: a probability, or the value of a continuous task; null where it is not finite"
+        description="by task: a probability, or the value of a continuous task; null where it is not finite. `rank` is "
+        "the product of the formula of the arm, where it has one"
     )
     model: ModelName
     experiment: Experiment
+    parameters: dict[str, Scalar] = Field(description="of the arms that the request met")
+    others: list[Experiment] = Field(description="the same of further layers, whose arms choose no model")
     degraded: list[str] = Field(description="why the scores are worse than they could be; empty when all is well")

@@ -12,11 +12,12 @@ from service.api.body import receive_body
 from service.errors import ServiceProblem, problem_response
 from service.lifecycle import Service
 from service.scoring.admission import DEADLINE_HEADER, deadline
-from service.scoring.pipeline import Call, new_call
+from service.scoring.pipeline import ARM_HEADER, Call, new_call
 from service.wire.negotiation import reader, writer
 
 PATH = "/score"
 _DEADLINE = DEADLINE_HEADER.lower().encode()
+_ARM = ARM_HEADER.lower().encode()
 _LEFT = 499  # the caller hung up before its request was complete; for metrics alone
 
 
@@ -58,6 +59,8 @@ class ScoreEdge:
         reads, writes = reader(headers.get(b"content-type")), writer(headers.get(b"accept"))
         asked = headers.get(_DEADLINE)
         call.deadline = deadline(asked.decode("latin-1") if asked else None, settings.deadline_ms, started)
+        if (arm := headers.get(_ARM)) is not None:
+            call.forced = arm.decode("latin-1")
         announced = headers.get(b"content-length", b"").decode("latin-1")
         body = await receive_body(receive, announced, settings.max_body_bytes)
         reply = await self._service.ready_pipeline().score(body, call, reads, writes)

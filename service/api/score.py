@@ -24,6 +24,7 @@ from service.errors import (
 )
 from service.messages import REPLY_EXAMPLE, REQUEST_EXAMPLE, ScoreReply
 from service.scoring.admission import DEADLINE_HEADER
+from service.scoring.pipeline import ARM_HEADER
 from service.wire.forms import ARROW_TYPE
 
 router = APIRouter(tags=["scoring"])
@@ -87,12 +88,18 @@ _DEADLINE = {
     "description": "Milliseconds from its arrival after which the reply is of no use: 503 rather than late",
     "schema": {"type": "integer", "minimum": 1},
 }
+_ARM = {
+    "name": ARM_HEADER,
+    "in": "header",
+    "description": "A forced arm, ARM or EXPERIMENT/ARM, where the service allows it; as `arm` in the body",
+    "schema": {"type": "string"},
+}
 
 
 @router.post(
     "/score",
     responses=_RESPONSES,
-    openapi_extra={"requestBody": _BODY, "parameters": [_DEADLINE]},
+    openapi_extra={"requestBody": _BODY, "parameters": [_DEADLINE, _ARM]},
     summary="Score candidates",
 )
 async def score() -> None:

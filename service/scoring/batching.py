@@ -27,8 +27,8 @@ class Batcher:
     """Feeds one engine from as many threads as it takes. They pull their work, so that a busy event loop delays no run.
 
     The lock guards what both sides write: the heap, the spare jobs, and `taken` and `open` of a place. All else belongs
-    to the loop. Spare jobs are in nobody's way: they count for no admission, share no run, and go in small parts, one at
-    a time, while nothing else waits.
+    to the loop. Spare jobs are in nobody's way: they count for no admission, share no run, and go in small parts, one
+    at a time, while nothing else waits.
     """
 
     def __init__(self, name: str, engine: Engine, metrics: Metrics, max_batch_rows: int, max_waiting_rows: int) -> None:
@@ -195,7 +195,8 @@ class Batcher:
         if isinstance(run.outcome, Exception):
             with self._work, suppress(ValueError):  # its other parts
                 self._spare.remove(job)
-            return job.fail(run.outcome)
+            job.fail(run.outcome)
+            return
         job.place.done += run.rows
         job.place.ran += run.ended - run.started
         job.parts.append((part.start, run.outcome))
@@ -205,7 +206,8 @@ class Batcher:
     def _finish(self, run: Run) -> None:
         """On the loop: the scores of a run to those who wait for them."""
         if run.spare:
-            return self._finish_spare(run)
+            self._finish_spare(run)
+            return
         self._finished_rows += run.rows
         if isinstance(run.outcome, Exception):
             for part in run.parts:

@@ -1,10 +1,10 @@
 """One request on its way: parse, route, look up, encode, run, compose, serialise; each stage is timed."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
 from random import getrandbits
-from time import perf_counter
-from typing import cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -13,15 +13,19 @@ from service.experiments.assignment import Decision
 from service.experiments.log import Log
 from service.messages import ScoreRequest
 from service.metrics import Metrics
+from service.scoring.arms import Arms, ArmState
+from service.scoring.attempt import Asked, Attempt, Attempts
 from service.scoring.composition import compose
 from service.scoring.engine import Scores
-from service.scoring.features import Encoded
 from service.scoring.plan import Plan
-from service.scoring.registry import Model
-from service.scoring.store import TIMEOUT, UNAVAILABLE, Store, Stored
+from service.scoring.ranking import RANK, rank
+from service.scoring.shadow import Shadows, Shown
+from service.scoring.stopwatch import Stopwatch
+from service.scoring.store import Store
 from service.settings import Settings
 from service.wire.forms import JSON, Content, Form
 
+ARM_HEADER = "X-Arm"
 NOT_FINITE = "scores:not-finite"
 
 
@@ -33,6 +37,7 @@ class Call:
     arm: str = ""
     model: str = ""
     deadline: float = inf  # by perf_counter
+    forced: str | None = None  # the arm that the header asks for
 
 
 def new_call() -> Call:
@@ -40,18 +45,11 @@ def new_call() -> Call:
     return Call(f"{getrandbits(128):032x}")
 
 
-class Stopwatch:
-    """Observes the time since the last lap."""
+class _Routing(NamedTuple):
+    """What a request is routed by, swapped whole."""
 
-    def __init__(self, metrics: Metrics) -> None:
-        self._stage, self._last = metrics.stage, perf_counter()
-
-    def lap(self, stage: str | None) -> None:
-        """End a stage; None where somebody else times it."""
-        now = perf_counter()
-        if stage:
-            self._stage[stage](now - self._last)
-        self._last = now
+    plan: Plan
+    arms: Mapping[int, ArmState]  # by the id of the variant
 
 
 class Pipeline:
@@ -59,7 +57,13 @@ class Pipeline:
 
     def __init__(self, settings: Settings, plan: Plan, store: Store, metrics: Metrics, log: Log) -> None:
         self._settings, self._store, self._metrics, self._log = settings, store, metrics, log
+        self._attempts, self.shadows, self.arms = Attempts(store, metrics), Shadows(metrics), Arms()
         self.adopt(plan)
+
+    @property
+    def plan(self) -> Plan:
+        """The plan in force."""
+        return self._routing.plan
 
     def adopt(self, plan: Plan) -> None:
         """Route by this plan from the next request on."""
@@ -68,7 +72,10 @@ class Pipeline:
             self._store.keep_items(
                 served.model.manifest.fingerprint, encoder.item_layout, self._settings, self._metrics
             )
-        self._plan = plan
+        self._routing = _Routing(plan, self.arms.adopt(plan))
+        self._metrics.watch_breakers(
+            {(state.variant.experiment.key, state.variant.arm.name): state.breaker for state in self.arms}
+        )
 
     async def score(self, body: bytes, call: Call, reads: Form = JSON, writes: Form = JSON) -> bytes:
         """The reply's bytes; a ServiceProblem where the request does not fit. Fills `call` on the way."""
@@ -77,27 +84,32 @@ class Pipeline:
         call.request_id = ask.request_id or call.request_id
         sent, items, user = self._ids(ask)
         watch.lap("parse")
-        plan = self._plan  # one for the whole request, whatever is adopted meanwhile
-        decision = self._route(plan, ask, user)
-        served = plan.models[decision.model]
-        model = served.model
-        call.arm, call.model = decision.arm or "", model.manifest.model
+        plan, arms = self._routing  # one for the whole request, whatever is adopted meanwhile
+        decision = plan.assignment.decide(user, self._forced(ask, call), ask.context)
+        arm, served = arms.get(id(decision.variant)), plan.models[decision.model]
+        call.arm, call.model = decision.arm or "", served.model.manifest.model
         watch.lap("route")
-        with served.batcher.admit(len(items), call.deadline) as place:
-            stored = await self._look_up(model, user, items)
-            watch.lap("features")
-            encoded = model.encoder.encode(ask, stored, len(items))
-            self._count(encoded, stored)
-            watch.lap("encode")
-            raw = await served.batcher.score(encoded.inputs, place)
-        watch.lap(None)  # queue and run
-        scores = compose(raw)
-        degraded = self._degraded(stored, scores)
-        name, version = f"{model.manifest.model}@{model.manifest.version}", plan.source.config.version
-        self._log.expose(decision, decision.arm, name, call.request_id, user, version, len(items), scores, ask.context)
+        asked = Asked(ask, user, items, call.deadline)
+        if arm is None:
+            attempt = await self._attempts.by(served, asked, watch)
+        else:
+            attempt = await self._attempts.of_arm(arm, served, asked, watch)
+        call.model = attempt.served.model.manifest.model
+        met = _met(decision, attempt)
+        scores = compose(attempt.scores)
+        extras = met.variant is not None and (arm is None or arm.extras or bool(met.others) or met is not decision)
+        if extras and met.ranking:
+            scores = {**scores, RANK: rank(scores, met.ranking)}
+        degraded = self._degraded(attempt, scores)
+        self._expose(call, plan, decision, met, asked, attempt, scores)
         watch.lap("compose")
-        reply = writes.write(self._content(call.request_id, sent, scores, model, plan, decision, degraded))
+        content = _content(call.request_id, sent, scores, plan, decision, met, attempt, degraded)
+        if extras:
+            content["parameters"] = met.parameters
+        reply = writes.write(content)
         watch.lap("serialise")
+        if arm is not None and arm.shadow and attempt.reason is None and arm.shadow.draws(call.request_id):
+            self.shadows.later(arm.shadow, Shown(attempt.read.inputs, scores, attempt.seconds))
         return reply
 
     def _ids(self, ask: ScoreRequest) -> tuple[list[str | int], list[str], str | None]:
@@ -118,69 +130,79 @@ class Pipeline:
                     raise ServiceProblem(INVALID_REQUEST, f"{where}: longer than {longest} bytes of UTF-8")
         return sent, items, user
 
-    def _route(self, plan: Plan, ask: ScoreRequest, user: str | None) -> Decision:
-        if ask.arm is not None and not self._settings.allow_arm_override:
+    def _forced(self, ask: ScoreRequest, call: Call) -> str | None:
+        """The arm that the body or the header asks for."""
+        if ask.arm is None and call.forced is None:
+            return None
+        if not self._settings.allow_arm_override:
+            where = "arm" if call.forced is None else ARM_HEADER
             raise ServiceProblem(
                 OVERRIDE_NOT_ALLOWED,
-                "arm: set TWINSCORE_ALLOW_ARM_OVERRIDE=true to let requests choose, or leave it out",
+                f"{where}: set TWINSCORE_ALLOW_ARM_OVERRIDE=true to let requests choose, or leave it out",
             )
-        return plan.assignment.decide(user, ask.arm, ask.context)
+        if ask.arm is not None and call.forced not in (None, ask.arm):
+            raise ServiceProblem(
+                INVALID_REQUEST,
+                f"arm '{ask.arm[:64]}' and {ARM_HEADER} '{str(call.forced)[:64]}' differ; send one of the two",
+            )
+        return call.forced if ask.arm is None else ask.arm
 
-    async def _look_up(self, model: Model, user: str | None, items: list[str]) -> Stored:
-        encoder = model.encoder
-        return await self._store.fetch(
-            model.manifest.fingerprint,
-            user if encoder.looks_up_users else None,
-            items if encoder.looks_up_items else [],
-        )
-
-    def _count(self, encoded: Encoded, stored: Stored) -> None:
-        metrics = self._metrics
-        metrics.candidates.inc(len(encoded.inputs))
-        if stored.degraded in (TIMEOUT, UNAVAILABLE):  # nobody knows whether those rows exist
-            return
-        for side, missing, corrupt in (
-            ("user", encoded.missing_users, encoded.corrupt_users),
-            ("item", encoded.missing_items, encoded.corrupt_items),
-        ):
-            if missing:
-                metrics.missing[side](missing)
-            if corrupt:
-                metrics.corrupt[side](corrupt)
-
-    def _degraded(self, stored: Stored, scores: Scores) -> list[str]:
-        reasons = [stored.degraded] if stored.degraded else []
+    def _degraded(self, attempt: Attempt, scores: Scores) -> list[str]:
+        reasons = [reason for reason in (attempt.reason, attempt.read.stored.degraded) if reason]
         if not all(np.isfinite(column).all() for column in scores.values()):
             reasons.append(NOT_FINITE)
         for reason in reasons:
             self._metrics.degraded.labels(reason).inc()
         return reasons
 
-    def _content(
-        self,
-        request_id: str,
-        items: list[str | int],
-        scores: Scores,
-        model: Model,
-        plan: Plan,
-        decision: Decision,
-        degraded: list[str],
-    ) -> Content:
-        return {
-            "request_id": request_id,
-            "item_ids": items,
-            "scores": scores,
-            "model": {"name": model.manifest.model, "version": model.manifest.version},
-            "experiment": {
-                "key": decision.key,
-                "arm": decision.arm,
-                "phase": decision.phase,
-                "slot": decision.slot,
-                "reason": decision.reason,
-                "config_version": plan.source.config.version,
-            },
-            "degraded": degraded,
-        }
+    def _expose(
+        self, call: Call, plan: Plan, decision: Decision, met: Decision, asked: Asked, attempt: Attempt, scores: Scores
+    ) -> None:
+        manifest, version = attempt.served.model.manifest, plan.source.config.version
+        name, items = f"{manifest.model}@{manifest.version}", len(asked.items)
+        self._log.expose(
+            decision, met.arm, name, call.request_id, asked.user, version, items, scores, asked.ask.context
+        )
+
+
+def _met(decision: Decision, attempt: Attempt) -> Decision:
+    """What the request was served: the control's formula and parameters too, where its model stood in."""
+    return decision if attempt.stand_in is None else decision._replace(variant=attempt.stand_in)
+
+
+def _content(
+    request_id: str,
+    items: list[str | int],
+    scores: Scores,
+    plan: Plan,
+    decision: Decision,
+    met: Decision,
+    attempt: Attempt,
+    degraded: list[str],
+) -> Content:
+    manifest, version = attempt.served.model.manifest, plan.source.config.version
+    return {
+        "request_id": request_id,
+        "item_ids": items,
+        "scores": scores,
+        "model": {"name": manifest.model, "version": manifest.version},
+        "experiment": _experiment(decision, met.arm, version),
+        "parameters": {},
+        "others": [_experiment(other, other.arm, version) for other in decision.others],
+        "degraded": degraded,
+    }
+
+
+def _experiment(decision: Decision, served: str | None, version: int) -> dict[str, Any]:
+    return {
+        "key": decision.key,
+        "arm": decision.arm,
+        "served": served,
+        "phase": decision.phase,
+        "slot": decision.slot,
+        "reason": decision.reason,
+        "config_version": version,
+    }
 
 
 def _texts(ids: list[str | int]) -> tuple[list[str], int]:

@@ -1,4 +1,4 @@
-"""The ranking formula of an arm: one column `rank`, the product of its tasks' scores, each to the power of its exponent."""
+"""The ranking formula of an arm: a column `rank`, the product of tasks' scores, each to the power of an exponent."""
 
 from collections.abc import Iterator, Mapping
 
@@ -49,7 +49,7 @@ def _tasks(served: Served) -> list[str]:
 
 
 def _scorers(assignment: Assignment, level: int, variant: Variant) -> Iterator[str]:
-    """Models that may score where this arm's formula ranks: earlier layers' come first, later ones' where it has none."""
+    """Models that may score where this formula ranks: earlier layers' go first, later ones' where the arm has none."""
     default = assignment.config.default_model
     others = (
         assignment.layers[:level] if variant.arm.model else assignment.layers[:level] + assignment.layers[level + 1 :]

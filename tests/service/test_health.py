@@ -79,6 +79,7 @@ def test_experiments_are_shown_and_explained(client: Client) -> None:
     for user in ("u1", "u2", "u-qa-1", "日本"):
         told = client.get("/experiments/explain", user_id=user).json()
         reply = client.score({"user": {"id": user}, "item_ids": ["i1"]})[1]
+        assert reply["experiment"].pop("served") == reply["experiment"]["arm"]
         assert {key: told[key] for key in reply["experiment"]} == reply["experiment"]
         assert told["model"] == reply["model"]["name"]
         steps = {step["step"]: step for step in told["steps"]}

@@ -30,8 +30,10 @@ def test_scores_are_those_of_the_stored_rows_and_the_arm(client: Client, bundles
     assert reply["request_id"] == "r-1"
     assert reply["model"] == {"name": arm, "version": "v1"}
     assert reply["experiment"] == {
-        "key": "dtn-vs-ple", "arm": arm, "phase": 1, "slot": None, "reason": "forced", "config_version": 7,
+        "key": "dtn-vs-ple", "arm": arm, "served": arm, "phase": 1, "slot": None, "reason": "forced",
+        "config_version": 7,
     }  # fmt: skip
+    assert (reply["parameters"], reply["others"]) == ({}, [])
     assert reply["degraded"] == []
 
 
@@ -77,8 +79,10 @@ def test_a_request_without_a_user_meets_the_default_model(client: Client, bundle
         assert status == 200
         assert reply["model"]["name"] == "ple"
         assert reply["experiment"] == {
-            "key": None, "arm": None, "phase": None, "slot": None, "reason": "no-user", "config_version": 7,
+            "key": None, "arm": None, "served": None, "phase": None, "slot": None, "reason": "no-user",
+            "config_version": 7,
         }  # fmt: skip
+        assert (reply["parameters"], reply["others"]) == ({}, [])
         check(reply, expected(bundles.graphs["ple"], {}, {}, [ITEMS["i1"]]))
     assert client.metric('twinscore_missing_rows_total{side="user"}') == 0
 
