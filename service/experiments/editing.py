@@ -49,12 +49,9 @@ def _edit(text: str, place: Place, value: Value) -> tuple[int, int, str]:
 
 def _find(node: yaml.Node, place: Place) -> yaml.Node | None:
     for part in place:
-        found = (
-            node.value[part]
-            if isinstance(node, yaml.SequenceNode)
-            else next((child for key, child in node.value if key.value == part), None)
-        )
-        if found is None:
+        sequence = isinstance(node, yaml.SequenceNode)
+        children = dict(enumerate(node.value)) if sequence else {key.value: child for key, child in node.value}
+        if part not in children:
             return None
-        node = found
+        node = children[part]
     return node

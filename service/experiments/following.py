@@ -49,6 +49,7 @@ class Following:
         self._troubles: dict[str, str] = {}  # that were told of, and are not over
         self._kept = ""  # text in the folder of the state
         self._task: asyncio.Task[None] | None = None
+        self._closed = False
 
     def look(self) -> None:
         """The file is about to be read."""
@@ -67,13 +68,14 @@ class Following:
 
     async def close(self) -> None:
         """Poll no more."""
+        self._closed = True  # a cancellation alone may be lost within the client of Redis
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
         self._voice.close()
 
     async def _run(self) -> None:
-        while True:
+        while not self._closed:
             await asyncio.sleep(POLL_SECONDS)
             try:
                 await self._poll()
@@ -118,8 +120,9 @@ class Following:
         elif last.text == mine.text:
             self._accept("redis")
         else:
+            two = last.version == mine.config.version and self._live.author == by_file(self._settings.experiments)
             await self._try("redis", partial(self._take_published, last))
-            if last.version == mine.config.version:  # two of one number: the file has to say another
+            if two:  # of one number, this file's and another: it has to say a higher one
                 self._file.again()
 
     async def _take_published(self, last: Version) -> None:

@@ -112,13 +112,12 @@ class Live:
     async def publish_kills(self) -> None:
         """Publish what was killed here, unless it has been already or is another phase by now."""
         for key, (phase, why) in list(self._kills.items()):
-            head = await self.versions.head()
-            base = await asyncio.to_thread(published, head) or self.source
-            experiment = base.config.experiment(key)
-            if experiment is not None and experiment.phase == phase and not experiment.killed:
-                await self.publish(_killed(base, key), "guardrail", f"{key}: {why}", head)
-            elif head.last is None:
-                continue  # ours is published first
+            head, mine = await self.versions.head(), self.source
+            last = await asyncio.to_thread(published, head)
+            if last is None or last.config.version < mine.config.version:
+                await self.versions.publish(mine, self.author, self.note, head)
+            elif (now := last.config.experiment(key)) and now.phase == phase and not now.killed:
+                await self.publish(_killed(last, key), "guardrail", f"{key}: {why}", head)
             self._kills.pop(key, None)
 
     def base(self, head: Head) -> Source:
