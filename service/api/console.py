@@ -36,7 +36,7 @@ class _PageRoute(APIRoute):
             except ServiceProblem as problem:
                 if request.method != "GET":
                     raise
-                return _problem_page(request, problem)
+                return await _problem_page(request, problem)
 
         return handle
 
@@ -49,7 +49,7 @@ async def experiments(request: Request) -> Response:
     """Every layer and experiment."""
     facts = await gather(service_of(request))
     held = sum(stop - start for start, stop in facts.config.holdout.slots) if facts.config.holdout else 0
-    return _page(request, facts, "experiments.html", tab="experiments", held=held)
+    return await _page(request, facts, "experiments.html", tab="experiments", held=held)
 
 
 @router.get("/experiments/{key}")
@@ -61,7 +61,7 @@ async def experiment(request: Request, key: str) -> Response:
             if each.key == key:
                 slots = sum(stop - start for start, stop in each.slots)
                 values = {"layer": layer, "experiment": each, "readout": facts.readout(each), "slots": slots}
-                return _page(request, facts, "experiment.html", tab="experiments", **values)
+                return await _page(request, facts, "experiment.html", tab="experiments", **values)
     version = facts.config.version
     raise ServiceProblem(NO_PAGE, f"Version {version} of the configuration has no experiment '{key}'.")
 
@@ -79,7 +79,7 @@ async def try_it(
     answered = await answer(service, asked) if user_id else Answer()
     facts = await gather(service)
     arms = dict.fromkeys(arm.name for _, each in facts.config.placed() for arm in each.arms)
-    return _page(
+    return await _page(
         request, facts, "try.html", tab="try", asked=asked, decision=answered.decision, steps=answered.steps or [],
         reply=answered.reply, took=answered.milliseconds, arms=arms, may_force=service.settings.allow_arm_override,
     )  # fmt: skip
@@ -96,14 +96,16 @@ async def configuration(request: Request) -> Response:
     except UNREACHABLE:
         if not facts.problems:
             facts.problems.append("Redis does not answer: the versions are not known now, and nothing can be applied.")
-    return _page(request, facts, "configuration.html", tab="configuration", versions=versions, shown_versions=_VERSIONS)
+    return await _page(
+        request, facts, "configuration.html", tab="configuration", versions=versions, shown_versions=_VERSIONS
+    )
 
 
 @router.get("/models")
 async def models(request: Request) -> Response:
     """Loaded models."""
     facts = await gather(service_of(request))
-    return _page(request, facts, "models.html", tab="models", models=await loaded_models(request))
+    return await _page(request, facts, "models.html", tab="models", models=await loaded_models(request))
 
 
 @router.post("/check")
@@ -129,14 +131,17 @@ async def static(name: str) -> Response:
     return Response(content, headers=HEADERS | {"Cache-Control": "no-cache"}, media_type=media)
 
 
-def _page(request: Request, facts: Facts, template: str, **values: object) -> Response:
+async def _page(request: Request, facts: Facts, template: str, **values: object) -> Response:
     root = request.scope.get("root_path", "")
-    page = render(template, root=root, base=f"{root}/console", facts=facts, **values)
+    # in a thread: milliseconds, and for the first page of a process much more
+    page = await asyncio.to_thread(render, template, root=root, base=f"{root}/console", facts=facts, **values)
     return Response(page, headers=HEADERS, media_type=HTML)
 
 
-def _problem_page(request: Request, problem: ServiceProblem) -> Response:
+async def _problem_page(request: Request, problem: ServiceProblem) -> Response:
     base = request.scope.get("root_path", "") + "/console"
     kind = problem.kind
-    page = render("problem.html", base=base, title=kind.title, detail=problem.detail, again=kind.status == 503)
+    page = await asyncio.to_thread(
+        render, "problem.html", base=base, title=kind.title, detail=problem.detail, again=kind.status == 503
+    )
     return Response(page, kind.status, HEADERS, HTML)

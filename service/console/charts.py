@@ -9,7 +9,7 @@ from service.experiments.config import SLOTS, Layer
 from service.experiments.readout.report import Comparison, Interval, Point
 
 WIDTH, HEIGHT = 600.0, 240.0  # of the chart over time; it is stretched to the page
-MOST_POINTS = 400  # more are finer than a screen
+MOST_POINTS = 120  # of the chart and of the table below it; more are finer than the eye
 
 
 @dataclass(frozen=True)

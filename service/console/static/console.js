@@ -47,14 +47,13 @@ function lost(reason) {
   since = new Date();
   connection.hidden = false;
   connection.textContent = `${reason} What you see was true at ${updated.textContent.slice(6, 14)} UTC; trying again.`;
-  document.body.classList.add("stale");
+  document.getElementById("service").textContent = "No answer"; // the next page puts it right
 }
 
 function found() {
   since = null;
   connection.hidden = true;
   connection.textContent = "";
-  document.body.classList.remove("stale");
 }
 
 /** Fetch this page again now. */

@@ -101,9 +101,9 @@ def address(settings: Settings) -> Iterator[str]:
         yield where
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """The machine's chromium."""
+    """The machine's chromium. Of one module, since no other event loop can run in this thread meanwhile."""
     if not CHROMIUM.exists():
         pytest.skip(f"no browser at {CHROMIUM}")
     with playwright.sync_playwright() as tool:

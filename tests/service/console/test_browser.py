@@ -137,9 +137,11 @@ def test_a_service_that_is_down_and_a_readout_that_is_old_are_said(look: Look, s
         refresh(look)
         page.get_by_text("The service does not answer.").wait_for()
         assert SENTENCE in page.inner_text("main")  # what was known stays
+        assert page.inner_text("#service") == "No answer"
         page.unroute("**/console")
         refresh(look)
         page.locator("#connection").wait_for(state="hidden")
+        assert "Ready" in page.inner_text("#service")
     finally:
         page.unroute_all()
         look.complaints[:] = [each for each in look.complaints if "ERR_FAILED" not in each]

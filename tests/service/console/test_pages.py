@@ -59,7 +59,7 @@ def test_a_bad_text_is_refused_with_its_line(address: str, text: str, detail: st
 
 
 def test_a_check_says_what_would_change_and_changes_nothing(address: str) -> None:
-    text = CONFIGURATION.replace("version: 7", "version: 8").replace("key: older-model", "key: older-model\n        phase: 2")
+    text = CONFIGURATION.replace("version: 7", "version: 8").replace("killed: true", "phase: 2")
     text = text.replace("weight: 9000", "weight: 8000").replace("weight: 1000", "weight: 2000")
     checked = httpx.post(f"{address}/console/check", content=text).json()
     assert checked["version"] == 8
