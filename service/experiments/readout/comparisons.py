@@ -61,7 +61,7 @@ def compare(
         always=always,
         fixed=fixed_of_lift(look),
         always_p=_always_p(both, planned, measure.alpha),
-        p_value=look.pvalue,
+        p_value=look.pvalue if look else None,
         adjusted=None,
         cuped=both.cuped,
         variance_reduction=both.reduction,

@@ -42,20 +42,24 @@ def always_of_lift(pair: Pair, planned: float, alpha: float) -> Interval:
     return Interval(low=max(pair.lift - half, -1.0), high=pair.lift + half)
 
 
-def one_look(control: Moments, arm: Moments, ratio: Ratio, cuped: bool, alpha: float) -> MeanResult:
+def one_look(control: Moments, arm: Moments, ratio: Ratio, cuped: bool, alpha: float) -> MeanResult | None:
     """tea-tasting's answer: Welch's test of the difference by the delta method, and the lift on the log scale.
 
-    For arms that `pairs.pair` could compare.
+    For arms that `pairs.pair` could compare; None where the few users there are leave the lift beyond all numbers.
     """
     prior = ratio.prior.columns if cuped else (None, None)
     metric = RatioOfMeans(*ratio.columns, *prior, confidence_level=1 - alpha, equal_var=False, use_t=True)
-    return metric.analyze_aggregates(aggregates(control, ratio), aggregates(arm, ratio))
+    try:
+        return metric.analyze_aggregates(aggregates(control, ratio), aggregates(arm, ratio))
+    except OverflowError:
+        return None
 
 
-def fixed_of_lift(answer: MeanResult) -> Interval:
-    """The lift's interval in tea-tasting's answer; without an end where it is beyond all numbers."""
-    low, high = answer.rel_effect_size_ci_lower, answer.rel_effect_size_ci_upper
-    return Interval(low=float(low), high=float(high)) if math.isfinite(high) else UNKNOWN
+def fixed_of_lift(answer: MeanResult | None) -> Interval:
+    """The lift's interval in tea-tasting's answer."""
+    if answer is None or not math.isfinite(answer.rel_effect_size_ci_upper):
+        return UNKNOWN
+    return Interval(low=float(answer.rel_effect_size_ci_lower), high=float(answer.rel_effect_size_ci_upper))
 
 
 def power_of(pair: Pair, effect: float, alpha: float) -> float:

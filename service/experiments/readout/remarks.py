@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from service.experiments.config import Experiment
 from service.experiments.outcomes.sums import ExperimentSums
 from service.experiments.readout.report import Comparison, Verdict
-from service.experiments.readout.wording import higher, percent
+from service.experiments.readout.wording import higher, lift
 
 _NOTABLE = 0.01  # share of fallbacks that dilutes
 _WEEK = 7.0  # days
@@ -54,7 +54,7 @@ def _of_log(sums: ExperimentSums) -> Iterator[str]:
     for name, arm in sums.arms.items():
         exposures = arm.moments.total("exposures")
         if exposures and arm.fallbacks > _NOTABLE * exposures:
-            share = percent(arm.fallbacks / exposures)
+            share = lift(arm.fallbacks / exposures)
             yield f"{share} of the exposures of {name} were served by the control's model: its effect is diluted"
         if arm.dropped:
             yield f"{arm.dropped:,} exposures of {name} were dropped, the log's queue being full"

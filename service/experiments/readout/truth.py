@@ -65,7 +65,11 @@ class Truth(BaseModel):
 def main(argv: list[str]) -> int:
     """Run, print, write."""
     asked = _arguments(argv)
-    save = _plot()  # before the minutes of work
+    save = _plot()  # before the minutes of work, as the folder
+    try:
+        asked.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--out {asked.out}: {(error.strerror or str(error)).lower()}") from None
     started = time.perf_counter()
     truth = simulate(asked.runs, asked.seed, lambda line: print(line, file=sys.stderr, flush=True))
     write_text(asked.out / "truth.json", truth.model_dump_json(indent=1) + "\n")

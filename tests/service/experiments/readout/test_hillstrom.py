@@ -55,6 +55,7 @@ def test_any_email_against_none(arms: dict[str, Moments], metric: str, differenc
     assert found is not None
     assert f"{found.difference:+.6f}" == difference
     look = one_look(none, email, METRICS[metric], False, 0.05)
+    assert look is not None
     assert f"{look.effect_size:+.6f}" == difference
     assert f"{look.pvalue:.{1 if '.' in p_value else 0}e}" == p_value
 

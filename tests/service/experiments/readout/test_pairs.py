@@ -83,6 +83,7 @@ def _slope(arms: list[Columns], ratio: Ratio) -> float:
 
 def test_value_at_one_look_is_scipys_welch() -> None:
     look = one_look(moments(FIRST), moments(SECOND), METRICS["value"], False, 0.1)
+    assert look is not None
     scipys = ttest_ind(SECOND["value"] / 1e6, FIRST["value"] / 1e6, equal_var=False)
     interval = scipys.confidence_interval(0.9)
     assert (look.pvalue, look.statistic) == pytest.approx((scipys.pvalue, scipys.statistic), rel=1e-9)
@@ -91,6 +92,7 @@ def test_value_at_one_look_is_scipys_welch() -> None:
 
 def test_ratio_at_one_look_is_scipys_welch_of_the_linear_parts() -> None:
     look = one_look(moments(FIRST), moments(SECOND), METRICS["ctr"], False, 0.05)
+    assert look is not None
     first, second = linear([FIRST, SECOND], METRICS["ctr"])
     scipys = ttest_ind(second, first, equal_var=False)
     assert (look.pvalue, look.statistic) == pytest.approx((scipys.pvalue, scipys.statistic), rel=1e-9)

@@ -129,6 +129,13 @@ def test_harm_in_another_metric_is_told() -> None:
     assert any(line.startswith("value of dtn is ") and line.endswith("lower, peek-safe") for line in found.warnings)
 
 
+def test_a_lift_beyond_all_numbers_is_unknown() -> None:
+    two = {"exposures": np.array([50, 1]), "clicks": np.array([1, 1])}
+    found = read(sums(ple=counted(two), dtn=counted(two)), measure=Measure(alpha=1e-9))
+    assert found.comparisons[0].lift == 0
+    assert (found.comparisons[0].fixed, found.comparisons[0].p_value) == (UNKNOWN, None)
+
+
 COUNT = st.integers(0, 12)
 
 

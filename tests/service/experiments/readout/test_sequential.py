@@ -84,6 +84,7 @@ def test_difference_after_cuped_is_gbstats() -> None:
 )
 def test_one_look_is_gbstats(name: str, cuped: bool, answer: tuple[float, float, float]) -> None:
     look = one_look(known(CONTROL), known(ARM), METRICS[name], cuped, 0.05)
+    assert look is not None
     found = look.effect_size_ci_lower, look.effect_size_ci_upper, look.pvalue
     assert found == pytest.approx(answer, rel=1e-9)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from scipy.stats import binom, chi2, ncx2
 
+from contract.errors import ConfigError
 from service.experiments.config import Measure
 from service.experiments.readout.simulation import Plan, alarms, power, runs
 from service.experiments.readout.truth import Truth, main, simulate, table
@@ -51,6 +52,12 @@ def test_the_command_writes_what_it_found(tmp_path: Path, capsys: pytest.Capture
     found = Truth.model_validate_json((tmp_path / "new" / "truth.json").read_text())
     assert (found.runs, found.seed, len(found.fixed)) == (1, 5, 20)
     assert capsys.readouterr().out.startswith("\n".join(table(found)))
+
+
+def test_a_folder_that_cannot_be_is_one_line_at_once(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=r"--out .*file/new: not a directory"):
+        main(["--out", str(tmp_path / "file" / "new")])
 
 
 @pytest.mark.slow
