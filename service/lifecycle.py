@@ -6,6 +6,7 @@ from time import perf_counter
 
 from service.errors import NOT_READY, ServiceProblem
 from service.experiments.assignment import Assignment
+from service.experiments.guardrails import Guardrails
 from service.experiments.live import Live
 from service.experiments.log import open_log
 from service.experiments.source import Source
@@ -32,6 +33,7 @@ class Service:
         self.shelf = Shelf(settings, self.metrics)
         self.live = Live(settings, self.metrics, self.shelf, self._adopt)
         self.pipeline: Pipeline | None = None
+        self.guardrails: Guardrails | None = None
         self.failure: Exception | None = None
         self.loaded = asyncio.Event()  # set when loading has ended, well or not
         self.load_seconds = 0.0
@@ -57,6 +59,8 @@ class Service:
     def _adopt(self, plan: Plan) -> None:
         if self.pipeline is None:
             self.pipeline = Pipeline(self.settings, plan, self.store, self.metrics, self.log)
+            self.guardrails = Guardrails(self.settings, self.pipeline.arms, self.live, self.metrics)
+            self.guardrails.start()
         else:
             self.pipeline.adopt(plan)
 
@@ -88,6 +92,12 @@ class Service:
             raise self._not_ready()
         return self.pipeline
 
+    def ready_guardrails(self) -> Guardrails:
+        """What watches the arms; a problem until it is there."""
+        if self.guardrails is None:
+            raise self._not_ready()
+        return self.guardrails
+
     def _not_ready(self) -> ServiceProblem:
         return ServiceProblem(NOT_READY, "models are being loaded" if self.failure is None else "no model to serve")
 
@@ -96,9 +106,14 @@ class Service:
         self.shelf.stop()
         if self._loading is not None:
             await self._loading
+        if self.guardrails is not None:
+            await self.guardrails.close()
         await self.live.close()
+        if self.pipeline is not None:
+            await self.pipeline.shadows.close()
         self.shelf.close()
         await self.log.close()
         await self.store.close()
-        self.live.plan, self.pipeline = None, None  # tables of columns, which a cycle might keep for a while
+        # tables of columns, which a cycle might keep for a while
+        self.live.plan, self.pipeline, self.guardrails = None, None, None
         self.garbage.release()

@@ -8,11 +8,13 @@ from prometheus_client import (
     Gauge,
     Histogram,
     ProcessCollector,
+    Summary,
     disable_created_metrics,
     generate_latest,
 )
 
 from service.experiments.breaker import STATES, Breaker
+from service.experiments.comparison import Comparison, Gap
 
 STAGES = ("parse", "route", "features", "encode", "queue", "run", "compose", "serialise", "total")
 QUEUE_FULL, DEADLINE, EXPIRED = "queue-full", "deadline", "expired"  # why a request was shed
@@ -122,6 +124,18 @@ class Metrics:
             "twinscore_shadow_requests", "Requests drawn for a shadow", ["experiment", "arm", "model", "outcome"],
             registry=registry,
         )  # fmt: skip
+        of_shadow = ["experiment", "arm", "model", "task"]
+        self._correlation = Summary(
+            "twinscore_shadow_rank_correlation", "Spearman's, within a request", of_shadow, registry=registry
+        )
+        self._difference = Summary(
+            "twinscore_shadow_difference", "Mean absolute difference of scores in a request", of_shadow,
+            registry=registry,
+        )  # fmt: skip
+        self._shadow_run = Summary(
+            "twinscore_shadow_run_seconds", "Time in the engine", ["experiment", "arm", "model", "side"],
+            registry=registry,
+        )  # fmt: skip
         self._model = Gauge(
             "twinscore_model_info", "Loaded models", ["model", "version", "fingerprint", "dataset"], registry=registry
         )
@@ -140,6 +154,16 @@ class Metrics:
         self._breakers.clear()
         for (experiment, arm), breaker in breakers.items():
             self._breakers.labels(experiment, arm).set_function(lambda of=breaker: STATES.index(of.state))  # type: ignore[misc]
+
+    def compared(self, of: Comparison, gaps: Mapping[str, Gap], arm_seconds: float, shadow_seconds: float) -> None:
+        """Show one request that a shadow scored too."""
+        names = of.key, of.arm, of.model
+        self._shadow_run.labels(*names, "arm").observe(arm_seconds)
+        self._shadow_run.labels(*names, "shadow").observe(shadow_seconds)
+        for task, gap in gaps.items():
+            self._difference.labels(*names, task).observe(gap.difference)
+            if gap.correlation is not None:
+                self._correlation.labels(*names, task).observe(gap.correlation)
 
     def watch_items(self, schema: str, rows: Callable[[], int], followed: Callable[[], bool]) -> None:
         """Show how many item rows of a schema are kept, and whether their changes are heard of."""

@@ -1,10 +1,11 @@
 """An arm's model beside a shadow: the same candidates, scored by both. Sums and bins, so that memory is bounded."""
 
 from collections.abc import Iterable, Mapping
-from typing import TypedDict
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import TypedDict
 
 from service.experiments.bins import Bins, Sparse, dense, sparse
 
@@ -80,14 +81,16 @@ class Comparison:
         self._tasks: dict[str, _Task] = {}
         self._arm_runs, self._shadow_runs = (np.zeros(RUN.count, np.int64) for _ in range(2))
 
-    def add(self, arm: Columns, shadow: Columns, arm_seconds: float, shadow_seconds: float) -> None:
-        """One request, the columns that both have; a column with a score that is not finite is left out."""
+    def add(self, arm: Columns, shadow: Columns, arm_seconds: float, shadow_seconds: float) -> "dict[str, Gap]":
+        """One request, by the columns that both have and that are finite."""
         self.requests += 1
         self._arm_runs[RUN.of(arm_seconds)] += 1
         self._shadow_runs[RUN.of(shadow_seconds)] += 1
-        for task in arm.keys() & shadow.keys():
-            if np.isfinite(arm[task]).all() and np.isfinite(shadow[task]).all():
-                self._tasks.setdefault(task, _Task()).add(arm[task], shadow[task])
+        return {
+            task: self._tasks.setdefault(task, _Task()).add(arm[task], shadow[task])
+            for task in arm.keys() & shadow.keys()
+            if np.isfinite(arm[task]).all() and np.isfinite(shadow[task]).all()
+        }
 
     def counts(self) -> ComparisonCounts:
         """So far."""
@@ -98,13 +101,20 @@ class Comparison:
         }  # fmt: skip
 
 
+class Gap(NamedTuple):
+    """One column of one request."""
+
+    difference: float  # mean
+    correlation: float | None
+
+
 class _Task:
     def __init__(self) -> None:
         self._rows = self._ranked = 0
         self._correlation = self._difference = self._arm = self._shadow = 0.0
         self._differences = np.zeros(DIFFERENCE.count, np.int64)
 
-    def add(self, arm: NDArray[np.float32], shadow: NDArray[np.float32]) -> None:
+    def add(self, arm: NDArray[np.float32], shadow: NDArray[np.float32]) -> Gap:
         gaps = np.abs(arm.astype(np.float64) - shadow)
         self._rows += len(arm)
         self._difference += float(gaps.sum())
@@ -114,6 +124,7 @@ class _Task:
         if (correlation := spearman(arm, shadow)) is not None:
             self._ranked += 1
             self._correlation += correlation
+        return Gap(float(gaps.mean()), correlation)
 
     def counts(self) -> TaskCounts:
         return {

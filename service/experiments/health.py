@@ -8,12 +8,13 @@ import socket
 from collections import deque
 from collections.abc import Awaitable, Iterable, Mapping
 from time import time
-from typing import Any, NotRequired, TypedDict, cast
+from typing import Any, NotRequired, cast
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 from redis.asyncio import Redis
+from typing_extensions import TypedDict
 
 from service.experiments import keys
 from service.experiments.bins import Bins, Sparse, dense, sparse

@@ -1,13 +1,12 @@
 """The ranking formula of an arm: a column `rank`, the product of tasks' scores, each to the power of an exponent."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from contract.errors import ConfigError
-from service.experiments.assignment import Assignment, Variant
-from service.experiments.config import Experiments
+from service.experiments.config import Arm, Experiments
 from service.scoring.composition import compose
 from service.scoring.engine import Scores
 from service.scoring.registry import Served
@@ -32,39 +31,26 @@ def rank(scores: Scores, exponents: Mapping[str, float]) -> NDArray[np.float32]:
 
 def check_ranking(config: Experiments, models: Mapping[str, Served]) -> None:
     """ConfigError, naming the arm, where a formula has a task that a model lacks which may score for it."""
-    assignment = Assignment(config)
-    for level, layer in enumerate(assignment.layers):
-        for variant in (variant for route in layer.routes for variant in route.variants.values()):
-            if not variant.arm.ranking:
-                continue
-            for reference in sorted(_scorers(assignment, level, variant)):
-                _check(variant, reference, set(compose(dict.fromkeys(_tasks(models[reference]), _NONE))))
+    for level, layer in enumerate(config.layers):
+        for experiment in layer.experiments:
+            for arm in experiment.arms:
+                for reference in sorted(_scorers(config, level, arm)) if arm.ranking else ():
+                    where = f"experiment '{experiment.key}', arm '{arm.name}': ranking: model '{reference}'"
+                    _check(where, arm, set(compose(dict.fromkeys(models[reference].model.manifest.tasks, _NONE))))
 
 
 _NONE = np.empty(0, np.float32)
 
 
-def _tasks(served: Served) -> list[str]:
-    return list(served.model.manifest.tasks)
-
-
-def _scorers(assignment: Assignment, level: int, variant: Variant) -> Iterator[str]:
+def _scorers(config: Experiments, level: int, arm: Arm) -> set[str]:
     """Models that may score where this formula ranks: earlier layers' go first, later ones' where the arm has none."""
-    default = assignment.config.default_model
-    others = (
-        assignment.layers[:level] if variant.arm.model else assignment.layers[:level] + assignment.layers[level + 1 :]
-    )
-    yield variant.arm.model or default
-    for layer in others:
-        yield from (each.model for route in layer.routes for each in route.variants.values())
+    others = config.layers[:level] if arm.model else config.layers[:level] + config.layers[level + 1 :]
+    arms = (each for layer in others for experiment in layer.experiments for each in experiment.arms)
+    return {each.model or config.default_model for each in (arm, *arms)}
 
 
-def _check(variant: Variant, reference: str, tasks: set[str]) -> None:
-    where = f"experiment '{variant.experiment.key}', arm '{variant.arm.name}': ranking"
-    if unknown := sorted(variant.arm.ranking.keys() - tasks):
-        known = ", ".join(sorted(tasks))
-        raise ConfigError(f"{where}: model '{reference}' has no task '{unknown[0]}'; it has {known}")
+def _check(where: str, arm: Arm, tasks: set[str]) -> None:
+    if unknown := sorted(arm.ranking.keys() - tasks):
+        raise ConfigError(f"{where} has no task '{unknown[0]}'; it has {', '.join(sorted(tasks))}")
     if RANK in tasks:
-        raise ConfigError(
-            f"{where}: model '{reference}' has a task of the name '{RANK}', which the formula's column has"
-        )
+        raise ConfigError(f"{where} has a task of the name '{RANK}', which the formula's column takes")

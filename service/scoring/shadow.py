@@ -8,7 +8,7 @@ import numpy as np
 
 from contract.errors import ConfigError
 from service.errors import ServiceProblem
-from service.experiments.assignment import Assignment, Variant
+from service.experiments.assignment import Variant
 from service.experiments.comparison import Comparison
 from service.experiments.config import Experiments
 from service.experiments.hashing import SlotDraw
@@ -90,8 +90,9 @@ class Shadows:
             shadow.comparison.failed += 1
             self._count(shadow, "failed")
             return
-        shadow.comparison.add(shown.scores, scores, shown.seconds, job.place.ran)
+        gaps = shadow.comparison.add(shown.scores, scores, shown.seconds, job.place.ran)
         self._count(shadow, "scored")
+        self._metrics.compared(shadow.comparison, gaps, shown.seconds, job.place.ran)
 
     def _count(self, shadow: Shadow, outcome: str) -> None:
         of = shadow.comparison
@@ -112,15 +113,17 @@ def inputs_of(inputs: Inputs, read_by: Model, reader: Model) -> Inputs:
 
 def check_shadows(config: Experiments, models: Mapping[str, Served]) -> None:
     """ConfigError, naming the arm, where a shadow reads other features than the arm's model, or gives no task of it."""
-    for variant in Assignment(config).variants():
-        if variant.arm.shadow is None:
+    arms = ((experiment, arm) for _, experiment in config.placed() for arm in experiment.arms)
+    for experiment, arm in arms:
+        if arm.shadow is None:
             continue
-        own, shadow = models[variant.model].model.manifest, models[variant.arm.shadow.model].model.manifest
-        where = f"experiment '{variant.experiment.key}', arm '{variant.arm.name}': shadow '{variant.arm.shadow.model}'"
+        model = arm.model or config.default_model
+        own, shadow = models[model].model.manifest, models[arm.shadow.model].model.manifest
+        where = f"experiment '{experiment.key}', arm '{arm.name}': shadow '{arm.shadow.model}'"
         if own.fingerprint != shadow.fingerprint:
             raise ConfigError(
-                f"{where} reads other features ({shadow.fingerprint[:8]}) than '{variant.model}' "
+                f"{where} reads other features ({shadow.fingerprint[:8]}) than '{model}' "
                 f"({own.fingerprint[:8]}); a shadow must be of the same schema"
             )
         if not set(own.tasks) & set(shadow.tasks):
-            raise ConfigError(f"{where} has no task of '{variant.model}' ({', '.join(own.tasks)}): nothing to compare")
+            raise ConfigError(f"{where} has no task of '{model}' ({', '.join(own.tasks)}): nothing to compare")
