@@ -21,7 +21,9 @@ from service.experiments.source import Source, parse_experiments
 from service.experiments.versions import UNREACHABLE, Conflict, Head, Version, Versions, entry
 from service.metrics import Metrics
 from service.scoring.plan import Plan
+from service.scoring.ranking import check_ranking
 from service.scoring.registry import Served
+from service.scoring.shadow import check_shadows
 from service.scoring.shelf import Shelf
 from service.settings import Settings
 
@@ -133,16 +135,22 @@ class Live:
         return version
 
     async def prepared(self, source: Source) -> Plan:
-        """A plan whose models are loaded; BundleError where one does not."""
+        """A plan whose models are loaded; BundleError or ConfigError where one does not load, or fit."""
         models = await self.shelf.fetch(source, self.models)
+        check_ranking(source.config, models)
+        check_shadows(source.config, models)
+        try:
+            check_shadows(source.config, models)
+        except ConfigError as error:
+            raise ConfigError(f"{source.origin}: {error}") from None
         return Plan(source, await asyncio.to_thread(Assignment, source.config), models)
 
     def adopt(self, plan: Plan, author: str, note: str = "") -> None:
         """Put a plan in force here, unless a newer one came while its models were loaded."""
         if self.plan is not None and plan.source.config.version < self.source.config.version:
             return
-        self.plan, self.author, self.note = plan, author, note
         self._hand_on(plan)
+        self.plan, self.author, self.note = plan, author, note
         self._metrics.config_version.set(plan.source.config.version)
 
     async def close(self) -> None:
