@@ -10,7 +10,7 @@ from fastapi_offline import FastAPIOffline
 from pydantic import BaseModel
 
 from contract.errors import Problem
-from service.api import console, events, experiments, health, inference_v2, models, readout, score
+from service.api import arms, console, events, experiments, health, inference_v2, models, readout, score
 from service.api.edge import ScoreEdge
 from service.api.events import SentEvent
 from service.api.inference_messages import InferRequest
@@ -31,7 +31,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=_lifespan,
     )
     app.state.service = service
-    for resource in (score, events, models, experiments, readout, inference_v2, health, console):
+    for resource in (score, events, models, arms, experiments, readout, inference_v2, health, console):
         app.include_router(resource.router)
     app.add_middleware(ScoreEdge, service=service)
     handle_problems(app)

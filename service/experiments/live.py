@@ -137,9 +137,8 @@ class Live:
     async def prepared(self, source: Source) -> Plan:
         """A plan whose models are loaded; BundleError or ConfigError where one does not load, or fit."""
         models = await self.shelf.fetch(source, self.models)
-        check_ranking(source.config, models)
-        check_shadows(source.config, models)
         try:
+            check_ranking(source.config, models)
             check_shadows(source.config, models)
         except ConfigError as error:
             raise ConfigError(f"{source.origin}: {error}") from None
