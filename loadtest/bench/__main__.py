@@ -1,9 +1,10 @@
-"""`python -m loadtest.bench [table|open|stages|soak]`: the service against floors, peers and variants of itself.
+"""`python -m loadtest.bench [table|open|stages|soak|sink]`: the service against floors, peers and variants of itself.
 
     table   requests/s, latency, CPU and memory of each, in interleaved rounds; medians
     open    latency against offered load, arrivals that wait for nobody; a table and a plot
     stages  where the time of one request goes
     soak    minutes of steady load: memory and p99
+    sink    what the log of exposures costs: none, a Redis, a Redis that has stopped
 
 Starts services of its own that serve one model to everybody, with the bundles and the Redis of `make serve`. What was
 measured is written as Markdown, with all single figures as JSON beside it.
@@ -28,7 +29,7 @@ from contract.command import run
 from contract.errors import ConfigError
 from contract.files import write_text
 from contract.local_redis import redis_url
-from loadtest.bench import budget, climb, soak, table
+from loadtest.bench import budget, climb, sink, soak, table
 from loadtest.bench.bodies import Bodies
 from loadtest.bench.cells import Meter, Rounds
 from loadtest.bench.facts import facts
@@ -53,6 +54,7 @@ PARTS = {
     "open": Defaults((200,), 10.0, 1, Path(".run/bench-open.md")),
     "stages": Defaults((200, 500), 5.0, 1, Path(".run/bench-stages.md")),
     "soak": Defaults((200,), 3.0, 1, Path(".run/bench-soak.md")),
+    "sink": Defaults((200,), 5.0, 5, Path(".run/bench-sink.md")),
 }
 
 
@@ -64,6 +66,7 @@ class Setting:
     source: Source
     bodies: Bodies
     meter: Meter
+    variants: list[Variant]
     ours: list[Contestant]
     peers: list[Contestant]
 
@@ -86,9 +89,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--workers", type=int, default=None, help="passed on to every variant (default: not)")
     add("--processes", type=int, default=len(os.sched_getaffinity(0)), help="of floors and peers (default: the cores)")
     add("--sizes", type=_numbers, default=None, metavar="N,…", help="candidates a request (default: as the part asks)")
-    add("--connections", type=_numbers, default=(1, 8, 32), metavar="N,…", help="of the table (default: 1,8,32)")
+    add("--connections", type=_numbers, default=(1, 8, 32), metavar="N,…", help="of table and sink (default: 1,8,32)")
     add("--seconds", type=float, default=None, help="a cell or a step, at least 1 (default: as the part asks)")
-    add("--rounds", type=int, default=None, help="of table and open (default: 3 and 1)")
+    add("--rounds", type=int, default=None, help="of table, open and sink (default: 3, 1 and 5)")
     add(
         "--arrivals",
         choices=("constant", "poisson"),
@@ -151,7 +154,7 @@ def _setting(args: argparse.Namespace) -> Iterator[Setting]:
         source, folder = Source(bundle, url, args.prefix), Path(temporary)
         contestants = [ours(variant, source, folder) for variant in variants]
         peers = [peer(name, source, args.processes) for name in names]
-        yield Setting(args, source, Bodies(catalogue, folder), Meter(url), contestants, peers)
+        yield Setting(args, source, Bodies(catalogue, folder), Meter(url), variants, contestants, peers)
 
 
 def _table(setting: Setting) -> Report:
@@ -202,7 +205,29 @@ def _soak(setting: Setting) -> Report:
     return soak.report(done), soak.raw(done)
 
 
-_MEASURES: dict[str, Callable[[Setting], Report]] = {"table": _table, "open": _open, "stages": _stages, "soak": _soak}
+def _sink(setting: Setting) -> Report:
+    args = setting.args
+    with tempfile.TemporaryDirectory() as folder:
+        measured = sink.measure(
+            setting.variants[0],
+            setting.source,
+            setting.bodies,
+            Path(folder),
+            args.sizes[0],
+            args.connections,
+            args.seconds,
+            args.rounds,
+        )
+    return sink.table(measured), sink.raw(measured)
+
+
+_MEASURES: dict[str, Callable[[Setting], Report]] = {
+    "table": _table,
+    "open": _open,
+    "stages": _stages,
+    "soak": _soak,
+    "sink": _sink,
+}
 
 
 def main() -> int:
