@@ -141,7 +141,14 @@ def _context(text: str) -> dict[str, Any]:
 def _remote(args: argparse.Namespace) -> Remote:
     set_token = read_settings().admin_token
     token = args.token or (set_token.get_secret_value() if set_token else None)
-    return Remote(args.url, token, args.author or getpass.getuser())
+    return Remote(args.url, token, args.author or _login())
+
+
+def _login() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        return ""
 
 
 def _progress(done: int, users: int) -> None:
