@@ -56,12 +56,17 @@ def clock(time: datetime | None) -> str:
     return NOTHING if time is None else f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
-def age(seconds: float) -> str:
-    """How long ago, in one unit."""
-    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
+def duration(seconds: float) -> str:
+    """A time in one unit; below ten of it with a tenth, but for seconds."""
+    for unit, size in (("days", 86_400), ("h", 3600), ("min", 60)):
         if seconds >= size:
-            return f"{seconds / size:.0f}{_SPACE}{unit} ago"
-    return f"{max(0, seconds):.0f}{_SPACE}s ago"
+            return f"{seconds / size:.{0 if seconds >= 10 * size else 1}f}{_SPACE}{unit}"
+    return f"{max(0, seconds):.0f}{_SPACE}s"
+
+
+def age(seconds: float) -> str:
+    """How long ago."""
+    return f"{duration(seconds)} ago"
 
 
 def moment(text: str | int | None) -> datetime | None:

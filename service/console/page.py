@@ -47,7 +47,7 @@ def _environment() -> "Environment":
     )
     named = (
         figures.count, figures.rate, figures.share, figures.lift, figures.plain, figures.small, figures.probability,
-        figures.milliseconds, figures.clock, figures.age, figures.moment,
+        figures.milliseconds, figures.clock, figures.duration, figures.age, figures.moment,
     )  # fmt: skip
     environment.filters.update({function.__name__: function for function in named})
     environment.globals.update(charts=charts)

@@ -8,12 +8,13 @@ from typing import Any
 import orjson
 
 from service.errors import INVALID_REQUEST, ServiceProblem
-from service.experiments.assignment import Assignment, Decision
+from service.experiments.assignment import Decision
 from service.experiments.explanation import Step, explain
 from service.experiments.log import Log
 from service.lifecycle import Service
 from service.metrics import Metrics
 from service.scoring.pipeline import Pipeline, new_call
+from service.scoring.plan import Plan
 
 
 @dataclass
@@ -61,22 +62,25 @@ async def answer(service: Service, asked: Asked) -> Answer:
     except ServiceProblem as problem:
         asked.context_error = problem.detail
         return result
+    if asked.arm and not service.settings.allow_arm_override:
+        asked.error = "Choosing an arm needs TWINSCORE_ALLOW_ARM_OVERRIDE=true."
+        return result
     try:
-        assignment: Assignment = service.assignment
-        result.decision = assignment.decide(asked.user_id, asked.arm or None, context)
-        result.steps = [] if asked.arm else explain(assignment, asked.user_id, context)
+        plan = service.plan
+        result.decision = plan.assignment.decide(asked.user_id, asked.arm or None, context)
+        result.steps = [] if asked.arm else explain(plan.assignment, asked.user_id, context)
         if asked.item_ids:
             started = perf_counter()
-            result.reply = await _score(service, asked, context)
+            result.reply = await _score(service, plan, asked, context)
             result.milliseconds = 1000 * (perf_counter() - started)
     except ServiceProblem as problem:
         asked.error = problem.detail
     return result
 
 
-async def _score(service: Service, asked: Asked, context: Mapping[str, Any]) -> dict[str, Any]:
+async def _score(service: Service, plan: Plan, asked: Asked, context: Mapping[str, Any]) -> dict[str, Any]:
     """The reply of POST /score, by a pipeline of its own: nobody's exposure, and no request of the statistics."""
-    plan, metrics = service.plan, Metrics()
+    metrics = Metrics()
     quiet = Pipeline(service.settings, plan, service.store, metrics, Log("console", None, 0, metrics))
     body = {"user": {"id": asked.user_id}, "item_ids": asked.item_ids, "context": context, "arm": asked.arm or None}
     reply: dict[str, Any] = orjson.loads(await quiet.score(orjson.dumps(body), new_call()))

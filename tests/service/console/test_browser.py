@@ -132,7 +132,7 @@ def test_a_service_that_is_down_and_a_readout_that_is_old_are_said(look: Look, s
     stored.set(keys.readout("twinscore", "dtn-vs-ple"), old.model_dump_json())
     try:
         page.goto(f"{look.address}/console")
-        assert "2\u202fh ago: old; is python -m service outcomes running?" in page.inner_text("main")
+        assert "2.0\u202fh ago: old; is python -m service outcomes running?" in page.inner_text("main")
         page.route("**/console", lambda route: route.abort())
         refresh(look)
         page.get_by_text("The service does not answer.").wait_for()

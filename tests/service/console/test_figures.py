@@ -34,7 +34,9 @@ THIN = "\u202f"
         (figures.probability, None, "not known"),
         (figures.milliseconds, 18.4, f"18.4{THIN}ms"),
         (figures.age, 3.2, f"3{THIN}s ago"),
-        (figures.age, 7200.0, f"2{THIN}h ago"),
+        (figures.age, 7200.0, f"2.0{THIN}h ago"),
+        (figures.duration, 864_000.0, f"10{THIN}days"),
+        (figures.duration, 90.0, f"1.5{THIN}min"),
         (figures.age, -1.0, f"0{THIN}s ago"),
     ],
 )

@@ -113,9 +113,9 @@ def test_a_form_that_is_wrong_says_what(settings: Settings) -> None:
         assert "The context is not an object" in client.get("/console/try", user_id="u", context="[1]").text
         too_long = client.get("/console/try", user_id="u" * 300, items="i1").text
         assert "user.id: longer than 256 bytes" in too_long
-        forced = client.get("/console/try", user_id="u1", items="i1", arm="dtn").text
-        assert "TWINSCORE_ALLOW_ARM_OVERRIDE=true" in forced
-        assert "Scores</h2>" not in forced
+        forced = client.get("/console/try", user_id="u1", arm="dtn").text
+        assert "Choosing an arm needs TWINSCORE_ALLOW_ARM_OVERRIDE=true." in forced
+        assert "Decision</h2>" not in forced
 
 
 def test_no_page_knows_the_token(settings: Settings) -> None:
@@ -124,6 +124,7 @@ def test_no_page_knows_the_token(settings: Settings) -> None:
             assert TOKEN not in client.get(path).text
 
 
+@pytest.mark.slow
 def test_templates_and_statistics_are_not_loaded_before_somebody_looks() -> None:
     code = "import sys, service.app; print(*{'jinja2', 'scipy', 'tea_tasting'}.intersection(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
