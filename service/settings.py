@@ -51,6 +51,7 @@ class Settings(BaseSettings):
     tensorrt: bool = False
     tensorrt_cache: Path = Path(".run/tensorrt")
     redis_prefix: str = Field(default="twinscore", min_length=1)
+    live: bool = True  # experiments change while serving; False: the file alone says, as it is at the start
     admin_token: SecretStr | None = None  # for PUT /experiments and its like; None: nobody may
     state: Path = Path(".run/state")  # the last good configuration, for a start without Redis
     log: str = "file:.run/log"  # of exposures and events; or redis, redis://…, kafka://host:port/topic, off

@@ -15,17 +15,25 @@ from service.errors import INVALID_REQUEST, Kind, ServiceProblem
 from service.experiments.config import Experiments
 from service.experiments.explanation import explain as steps_of
 from service.experiments.following import Refusal
-from service.experiments.versions import UNREACHABLE, Conflict, Version
-from service.security import administrator
+from service.experiments.versions import UNREACHABLE, Conflict, Version, said
+from service.security import FORBIDDEN, administrator
 
 router = APIRouter(tags=["experiments"])
 INVALID_EXPERIMENTS = Kind("invalid-experiments", 422, "The configuration is refused; the last one stays in force")
 STALE = Kind("stale-version", 409, "Another version is in force")
 NO_VERSION = Kind("unknown-version", 404, "No such version")
-NO_REDIS = Kind("redis-down", 503, "Redis does not answer; nothing was changed")
+NO_REDIS = Kind("redis-down", 503, "Redis does not answer")
 _TEXT = {"schema": {"type": "string", "description": "as deploy/experiments.yaml, with a higher `version`"}}
 _BODY = {"required": True, "content": {"application/yaml": _TEXT, "application/json": _TEXT}}
-Author = Annotated[str, Depends(administrator)]
+
+
+def _author(request: Request, author: Annotated[str, Depends(administrator)]) -> str:
+    if not service_of(request).settings.live:
+        raise ServiceProblem(FORBIDDEN, "TWINSCORE_LIVE=false: the file alone says which configuration is in force")
+    return author
+
+
+Author = Annotated[str, Depends(_author)]
 Note = Annotated[str, Query(max_length=500, description="why; kept with the version")]
 
 
@@ -44,11 +52,15 @@ class Explanation(BaseModel):
 
 
 class History(BaseModel):
-    """What is in force in this process, what is refused, and every version, the newest first."""
+    """What is in force in this process, what is refused, and every version, the newest first.
+
+    `redis` says why no version is listed, where Redis does not answer.
+    """
 
     version: int
     origin: str
     author: str
+    redis: str | None = None
     refused: list[Refusal]
     versions: list[Version]
 
@@ -86,18 +98,20 @@ async def change(request: Request, author: Author, note: Note = "", check: bool 
 
 @router.get("/experiments/versions", summary="Every version that there was", response_model_exclude_none=True)
 async def versions(request: Request, text: bool = False) -> History:
-    """Each with time, author, note and what it changed; with `text` whole. 503 while Redis is down."""
-    live = service_of(request).live
-    source = service_of(request).source
-    with _problems(source.config.version):
-        history = await live.versions.history()
-    return History(
+    """Each with time, author, note and what it changed; with `text` whole."""
+    live, source = service_of(request).live, service_of(request).source
+    known = History(
         version=source.config.version,
         origin=source.origin,
         author=live.author,
         refused=list(live.following.refused.values()),
-        versions=[_shown(version, text) for version in history],
+        versions=[],
     )
+    try:
+        history = await live.versions.history()
+    except UNREACHABLE as error:
+        return known.model_copy(update={"redis": said(error)})
+    return known.model_copy(update={"versions": [_shown(version, text) for version in history]})
 
 
 @router.post("/experiments/rollback", summary="Put an old version in force again", response_model_exclude_none=True)
@@ -162,8 +176,7 @@ def _problems(in_force: int) -> Iterator[None]:
     except Conflict as error:
         raise ServiceProblem(STALE, str(error)) from None
     except UNREACHABLE as error:
-        said = " ".join(str(error).split()) or type(error).__name__
-        raise ServiceProblem(NO_REDIS, f"{said}; version {in_force} stays in force") from None
+        raise ServiceProblem(NO_REDIS, f"{said(error)}; version {in_force} stays in force") from None
 
 
 def _shown(version: Version, text: bool = False) -> Version:

@@ -14,7 +14,7 @@ from contract.errors import BundleError, ConfigError, TwinscoreError
 from service.experiments.choice import Choice, by_file, keep, replaces
 from service.experiments.keys import live as live_key
 from service.experiments.source import Source, parse_experiments
-from service.experiments.versions import UNREACHABLE, Conflict, Head, Version
+from service.experiments.versions import UNREACHABLE, Conflict, Head, Version, said
 from service.experiments.watched import WatchedFile
 from service.metrics import Metrics
 from service.settings import Settings
@@ -46,7 +46,7 @@ class Following:
         self.refused: dict[Origin, Refusal] = {}
         self._again: dict[Origin, float] = {}  # when a refused text is tried again
         self._compared: tuple[bytes | None, Source] | None = None  # the live text, and ours, at the last look
-        self._troubles: dict[str, str] = {}  # that were told of, and are not over
+        self._troubles: set[str] = set()  # that were told of, and are not over
         self._kept = ""  # text in the folder of the state
         self._task: asyncio.Task[None] | None = None
         self._closed = False
@@ -62,7 +62,7 @@ class Following:
         elif first.said:
             self._voice.warn(first.said)
         if not reachable:
-            self._troubles["redis"] = ""  # the greeting tells it
+            self._troubles.add("redis")  # the greeting tells it
         await self._poll()
         self._task = asyncio.create_task(self._run())
 
@@ -91,8 +91,7 @@ class Following:
         except Conflict:  # the next poll sees what came
             pass
         except UNREACHABLE as error:
-            said = " ".join(str(error).split()) or type(error).__name__
-            self._trouble("redis", f"Redis: {said}")
+            self._trouble("redis", f"Redis: {said(error)}")
         await self._poll_file()
         await self._keep()
         self._live.shelf.tidy(self._live.models)
@@ -184,7 +183,7 @@ class Following:
         else:
             self._accept(origin)
 
-    def _refuse(self, origin: Origin, error: TwinscoreError, said: str = "") -> None:
+    def _refuse(self, origin: Origin, error: TwinscoreError, line: str = "") -> None:
         """Show it, and say it once a reason."""
         self._again[origin] = monotonic() + _AGAIN_SECONDS if isinstance(error, BundleError) else inf
         if origin in self.refused and self.refused[origin].reason == str(error):
@@ -192,7 +191,7 @@ class Following:
         self.refused[origin] = Refusal(origin=origin, reason=str(error), time=datetime.now(UTC))
         self._metrics.config_refused.labels(origin).set(1)
         in_force = f"version {self._live.source.config.version} stays in force"
-        self._voice.warn(said or f"{error}; {in_force}")
+        self._voice.warn(line or f"{error}; {in_force}")
 
     def _accept(self, origin: Origin) -> None:
         self._again.pop(origin, None)
@@ -216,12 +215,13 @@ class Following:
             reason = error.strerror or str(error)
             self._trouble("state", f"{self._settings.state}: {reason}: a start without Redis would have the file alone")
 
-    def _trouble(self, what: str, said: str) -> None:
+    def _trouble(self, what: str, line: str) -> None:
         """Say it once until it is over."""
         if what not in self._troubles:
-            self._voice.warn(f"{said}; version {self._live.source.config.version} stays in force")
-        self._troubles[what] = said
+            self._voice.warn(f"{line}; version {self._live.source.config.version} stays in force")
+        self._troubles.add(what)
 
-    def _over(self, what: str, said: str = "") -> None:
-        if self._troubles.pop(what, None) is not None and said:
-            self._voice.warn(f"{said}; version {self._live.source.config.version} is in force")
+    def _over(self, what: str, line: str = "") -> None:
+        if what in self._troubles and line:
+            self._voice.warn(f"{line}; version {self._live.source.config.version} is in force")
+        self._troubles.discard(what)

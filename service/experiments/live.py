@@ -7,6 +7,7 @@ kill holds here until it can be published. service/experiments/following.py brin
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -14,10 +15,10 @@ from redis.backoff import NoBackoff
 
 from contract.errors import ConfigError
 from service.experiments.assignment import Assignment
-from service.experiments.choice import choose, stays
+from service.experiments.choice import by_file, choose, stays
 from service.experiments.editing import killed, renumbered
 from service.experiments.following import Following
-from service.experiments.source import Source, parse_experiments
+from service.experiments.source import Source, parse_experiments, read_experiments
 from service.experiments.versions import UNREACHABLE, Conflict, Head, Version, Versions, entry
 from service.metrics import Metrics
 from service.scoring.plan import Plan
@@ -58,6 +59,10 @@ class Live:
 
     async def start(self) -> None:
         """Choose, load and adopt the first plan, then follow. TwinscoreError where there is nothing to serve."""
+        if not self._settings.live:
+            source = await asyncio.to_thread(read_experiments, self._settings.experiments)
+            self.adopt(await self.prepared(source), by_file(self._settings.experiments))
+            return
         head = None
         with suppress(*UNREACHABLE):
             head = await self.versions.head()
@@ -92,7 +97,7 @@ class Live:
             return None
         base = await asyncio.to_thread(self.base, head)
         text = renumbered(old.text, base.config.version + 1)
-        source = await asyncio.to_thread(parse_experiments, text, f"version {number}")
+        source = await asyncio.to_thread(parse_experiments, text, f"rollback to version {number}")
         said = [f"rollback to version {number}", *([note] if note else [])]
         try:
             await asyncio.to_thread(stays, base, source)
@@ -108,6 +113,8 @@ class Live:
         self._kills[key] = experiment.phase, why
         source = _killed(self.source, key)
         self.adopt(Plan(source, Assignment(source.config), self.models), "guardrail", f"{key}: {why}")
+        if not self._settings.live:
+            return
         with suppress(Conflict, *UNREACHABLE):  # the next poll tries again
             await self.publish_kills()
 
@@ -131,7 +138,7 @@ class Live:
         """Load its models, publish, adopt."""
         plan = await self.prepared(source)
         version = await self.versions.publish(source, author, note, head)
-        self.adopt(plan, author, note)
+        self.adopt(replace(plan, source=replace(source, origin=f"version {version.version}")), author, note)
         return version
 
     async def prepared(self, source: Source) -> Plan:

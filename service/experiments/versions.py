@@ -27,6 +27,11 @@ return 1
 """
 
 
+def said(error: BaseException) -> str:
+    """What is wrong with Redis, as a part of a line."""
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+
+
 class Conflict(TwinscoreError):
     """Another version came first."""
 

@@ -1,5 +1,6 @@
 """PUT /experiments, its versions, rollback and explain, as a caller meets them."""
 
+import asyncio
 import json
 import re
 import threading
@@ -110,8 +111,6 @@ def test_a_bundle_that_fails_its_golden_cases_is_refused(settings: Settings, tmp
 
 def test_of_two_at_once_one_is_told_to_try_again(admin: Client) -> None:
     async def both() -> list[int]:
-        import asyncio
-
         sent = (admin.http.put("/experiments", content=text(8), headers=HEADERS) for _ in range(4))
         return sorted(reply.status_code for reply in await asyncio.gather(*sent))
 
@@ -143,8 +142,22 @@ def test_without_redis_it_says_so_and_goes_on(settings: Settings) -> None:
     with running(settings.model_copy(update=down)) as client:
         status, kind, detail = problem(put(client, text(8)))
         assert (status, kind, detail.endswith("; version 7 stays in force")) == (503, "redis-down", True)
-        assert client.get("/experiments/versions").status_code == 503
+        history = versions(client)
+        assert (history["version"], history["versions"]) == (7, [])
+        assert history["redis"].startswith("Error 111 connecting to 127.0.0.1:1")
         assert client.score({"user": {"id": "u1"}, "item_ids": ["i1"]})[0] == 200
+
+
+def test_where_the_file_alone_says_nothing_else_does(settings: Settings, redis: Redis) -> None:
+    redis.set(LIVE, text(9))
+    alone = settings.model_copy(update={"live": False, "admin_token": SecretStr("t")})
+    with running(alone) as client:
+        assert problem(put(client, text(8)))[0] == 403
+        client.run(client.service.live.kill("dtn-vs-ple", "slow"))
+        assert client.get("/experiments").json()["version"] == 8  # killed here
+    with running(alone) as client:
+        assert client.get("/experiments").json()["version"] == 7
+    assert redis.keys("twinscore:experiments:*") == [LIVE.encode()]
 
 
 def test_explain_takes_a_context(client: Client) -> None:
@@ -165,7 +178,7 @@ def test_two_workers_both_follow_within_two_seconds(
     (tmp_path / "bundles").symlink_to(bundles.root)
     variables = {"REDIS_URL": redis_address, "TWINSCORE_WORKERS": "2", "TWINSCORE_ADMIN_TOKEN": "t"}
     with serving(tmp_path, **variables) as (_, address, _), ThreadPoolExecutor(4) as pool:
-        changed, stop = threading.Event(), threading.Event()
+        stop = threading.Event()
 
         def ask() -> list[tuple[float, int]]:
             """Over one connection, so of one worker: when which version answered."""
@@ -183,7 +196,6 @@ def test_two_workers_both_follow_within_two_seconds(
         began = time.monotonic()
         reply = httpx.put(f"{address}/experiments", content=text(8), headers=HEADERS)
         assert reply.status_code == 200, reply.text
-        changed.set()
         time.sleep(1.8)
         stop.set()
         delays = []

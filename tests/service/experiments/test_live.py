@@ -15,7 +15,7 @@ from service.experiments.versions import UNREACHABLE, publish_sync
 from service.scoring.shelf import Shelf
 from service.settings import Settings
 from tests.service.bundles import write_tiny_bundle
-from tests.service.conftest import EXPERIMENTS, Bundles, Client, running
+from tests.service.conftest import EXPERIMENTS, Client, running
 
 LIVE = "twinscore:experiments:live"
 KEY = "dtn-vs-ple"
