@@ -158,6 +158,12 @@ def test_a_rate_is_not_below_0_and_a_lift_not_below_minus_1() -> None:
     assert fixed_of_sample(Sample(0.05, 0.04**2, 200), 0.05).low == 0
 
 
+def test_peek_safe_interval_of_an_arm_is_tuned_for_its_half_of_the_users() -> None:
+    interval = always_of_sample(Sample(0.05, 1e-6, 900), 4000, 0.05)
+    half = half_width(1e-6, 900, 2000, 0.05)
+    assert (interval.low, interval.high) == pytest.approx((0.05 - half, 0.05 + half), rel=1e-12)
+
+
 def test_fixed_interval_of_an_arm_is_students() -> None:
     interval = fixed_of_sample(Sample(0.05, 1e-6, 30), 0.05)
     assert (interval.low, interval.high) == pytest.approx(t.interval(0.95, 29, 0.05, 1e-3), rel=1e-12)

@@ -106,6 +106,12 @@ def test_a_version_whose_weights_are_lost_counts_by_the_present_ones() -> None:
     assert found.versions == {"7": 1.0}
 
 
+def test_weights_of_other_arms_alone_expect_what_there_is() -> None:
+    found = checked(sums(ple=arm(500), dtn=arm(300)), {1: {"old": 10_000}})
+    assert found.expected == {"ple": 500, "dtn": 300}
+    assert not found.alarm
+
+
 def test_too_few_users_say_nothing() -> None:
     for read in (sums(), sums(ple=arm(4), dtn=arm(5)), sums(ple=arm(9))):
         found = checked(read, EVEN)

@@ -87,6 +87,17 @@ def test_the_days_to_wait_are_right_where_the_lift_stays() -> None:
         assert after.verdict.decision == decision, share
 
 
+def test_without_a_lift_the_wait_is_for_the_effect_to_be_ruled_out() -> None:
+    columns = draw(3000, seed=33)
+    found = read(sums(days=10, ple=counted(columns), dtn=counted(columns)), measure=Measure(effect=0.1))
+    assert (found.verdict.decision, found.comparisons[0].lift) == ("wait", 0)
+    assert found.verdict.days is not None
+    times = 1.1 * (1 + found.verdict.days / 10)
+    grown = counted({name: np.resize(column, int(3000 * times)) for name, column in columns.items()})
+    after = read(sums(days=10 * times, ple=grown, dtn=grown), measure=Measure(effect=0.1)).verdict
+    assert after.sentence.startswith("Stop: dtn brings less than the 10 % that is looked for")
+
+
 def test_wait_too_long() -> None:
     verdict = read(sums(days=60, arms=arms(400, 0, 0.02))).verdict
     assert verdict.decision == "wait"
