@@ -59,7 +59,8 @@ function found() {
 /** Fetch this page again now. */
 export async function refresh() {
   try {
-    const reply = await fetch(location.href, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
+    // without the query: what was tried once is not scored again and again
+    const reply = await fetch(location.pathname, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
     const html = await reply.text();
     if (reply.ok) {
       adopt(html);
