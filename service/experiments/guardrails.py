@@ -83,6 +83,7 @@ class Guardrails:
         )  # fmt: skip
         self._task: asyncio.Task[None] | None = None
         self._said = ""
+        self._closed = False
 
     def start(self) -> None:
         """Begin."""
@@ -111,6 +112,7 @@ class Guardrails:
 
     async def close(self) -> None:
         """End, and tell the others."""
+        self._closed = True  # a cancellation alone may be lost while the client of Redis connects
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -119,7 +121,7 @@ class Guardrails:
         await self._redis.aclose()
 
     async def _run(self) -> None:
-        while True:
+        while not self._closed:
             try:
                 await self.judge(time())
                 self._said = ""

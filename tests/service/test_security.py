@@ -17,7 +17,7 @@ def guarded(settings: Settings) -> Iterator[Client]:
 
 def put(client: Client, **headers: str) -> tuple[int, str, str | None]:
     """Status, detail and challenge."""
-    sent = {name.replace("_", "-"): value.encode() for name, value in headers.items()}
+    sent = [(name.encode(), value.encode()) for name, value in headers.items()]
     reply = client.run(client.http.put("/experiments", content=b"x", headers=sent))
     return reply.status_code, reply.json()["detail"], reply.headers.get("www-authenticate")
 
