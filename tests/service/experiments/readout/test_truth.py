@@ -63,7 +63,7 @@ def test_a_folder_that_cannot_be_is_one_line_at_once(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_a_thousand_runs_each() -> None:
-    found = simulate(1000, 7, lambda line: None)
+    found = simulate(1000, 20261201, lambda line: None)
     noise = 4 * math.sqrt(0.05 * 0.95 / 1000)
     assert abs(found.fixed_one_look - 0.05) < noise
     assert found.always[-1] < 0.05
