@@ -119,7 +119,7 @@ class Ledger:
         if self._is_late(record):
             sums.late += 1
             return
-        arm = sums.arms.setdefault(record["arm"], ArmSums())
+        arm = _arm(sums, record["arm"])
         user = self._user(record["user"], stored)
         user.day(record["time"])[1] += 1
         if record["reason"] != "assigned":
@@ -147,7 +147,7 @@ class Ledger:
             key, phase, arm = name.split("/")
             if phase.isdecimal():
                 sums = self._phase(key, int(phase), 0)
-                sums.arms.setdefault(arm, ArmSums()).dropped += count
+                _arm(sums, arm).dropped += count
 
     def _is_late(self, record: Mapping[str, Any]) -> bool:
         if record["time"] >= self.clock.limit:
@@ -202,6 +202,12 @@ class Ledger:
 
     def _next_due(self) -> float:
         return min((next_due(sums, self.clock.now) for sums in self.sums.values()), default=float("inf"))
+
+
+def _arm(sums: ExperimentSums, name: str) -> ArmSums:
+    if name not in sums.arms:
+        sums.arms[name] = ArmSums()
+    return sums.arms[name]
 
 
 def _add(sums: ExperimentSums, first: First, contribution: list[int], times: int) -> None:
