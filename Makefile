@@ -74,11 +74,13 @@ bundles/%/.exported: $(RUNS)/%/metrics.json $(wildcard export/*.py) contract/bun
 
 .PRECIOUS: $(RUNS)/%/metrics.json .run/%.value
 
+# two processes; a file stays in one, as its fixtures do
+SIDE_BY_SIDE := -n 2 --dist loadfile
 test: $(READY)
-	@$(PY) -m pytest -m "not slow" $(ARGS)
+	@$(PY) -m pytest -m "not slow" $(SIDE_BY_SIDE) $(ARGS)
 
 test-all: $(READY)
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 check: $(READY)
 	@.venv/bin/ruff check .
