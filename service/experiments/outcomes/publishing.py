@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from time import time
 
 from redis import Redis
@@ -16,41 +15,32 @@ from service.experiments.readout.stored import configuration, weights_of
 from service.experiments.source import Source
 from service.experiments.thompson import step
 from service.experiments.versions import publish_sync
+from service.settings import Settings
 
 
-class Publisher:
-    """Of one prefix."""
+def publish(
+    redis: Redis, settings: Settings, phases: Iterable[str], sums: Mapping[str, ExperimentSums], told: str | None = None
+) -> str | None:
+    """Readouts of the experiments in force among these phases. What went wrong, said on stderr where it is new."""
+    try:
+        source = configuration(redis, settings.redis_prefix, settings.experiments)
+        for name in sorted(phases):
+            experiment = source.config.experiment(sums[name].key)
+            if experiment is not None and experiment.phase == sums[name].phase:
+                _read_out(redis, settings.redis_prefix, source, experiment, sums[name])
+    except TwinscoreError as error:
+        if (wrong := str(error)) != told:
+            print(f"readout: {wrong}", file=sys.stderr, flush=True)
+        return wrong
+    return None
 
-    def __init__(self, redis: Redis, prefix: str, file: Path) -> None:
-        self._redis, self._prefix, self._file = redis, prefix, file
-        self._told: str | None = None
 
-    def publish(self, phases: Iterable[str], sums: Mapping[str, ExperimentSums]) -> int:
-        """Readouts of the experiments in force among these phases; how many. What goes wrong is told, once."""
-        done = 0
-        try:
-            source = configuration(self._redis, self._prefix, self._file)
-            for name in sorted(phases):
-                experiment = source.config.experiment(sums[name].key)
-                if experiment is not None and experiment.phase == sums[name].phase:
-                    self._read_out(source, experiment, sums[name])
-                    done += 1
-            self._told = None
-        except TwinscoreError as error:
-            self._tell(str(error))
-        return done
-
-    def _read_out(self, source: Source, experiment: Experiment, sums: ExperimentSums) -> None:
-        weights = weights_of(self._redis, self._prefix, sums)
-        readout = readout_of(sums, experiment, source.config.version, time(), weights)
-        self._redis.set(keys.readout(self._prefix, experiment.key), readout.model_dump_json())
-        if experiment.thompson is None or not sums.first:
-            return
-        if (text := step(experiment, sums, source.text, round(time() * 1000))) is not None:
-            note = f"phase {experiment.phase + 1} of '{experiment.key}': weights by what phase {experiment.phase} saw"
-            publish_sync(self._redis, self._prefix, text, "thompson", note)
-
-    def _tell(self, what: str) -> None:
-        if what != self._told:
-            self._told = what
-            print(f"readout: {what}", file=sys.stderr, flush=True)
+def _read_out(redis: Redis, prefix: str, source: Source, experiment: Experiment, sums: ExperimentSums) -> None:
+    now = time()
+    readout = readout_of(sums, experiment, source.config.version, now, weights_of(redis, prefix, sums))
+    redis.set(keys.readout(prefix, experiment.key), readout.model_dump_json())
+    if experiment.thompson is None or not sums.first:
+        return
+    if (text := step(experiment, sums, source.text, round(now * 1000))) is not None:
+        note = f"phase {experiment.phase + 1} of '{experiment.key}': weights by what phase {experiment.phase} saw"
+        publish_sync(redis, prefix, text, "thompson", note)

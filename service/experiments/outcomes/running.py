@@ -11,7 +11,6 @@ from contract.errors import StoreError
 from service.experiments.outcomes.archive import Archive
 from service.experiments.outcomes.consumer import UNREACHABLE, Consumer, recover
 from service.experiments.outcomes.lease import SECONDS, Lease
-from service.experiments.outcomes.publishing import Publisher
 from service.experiments.outcomes.rules import Rules
 from service.experiments.outcomes.sources.choice import source_of
 from service.experiments.outcomes.store import Overtaken, Store
@@ -31,17 +30,16 @@ class Running:
         self._redis, self._settings, self._once = redis, settings, once
         self._lease = Lease(redis, settings.redis_prefix)
         self._source = source_of(settings, redis)
-        self._publisher = Publisher(redis, settings.redis_prefix, settings.experiments)
         self._consumer: Consumer | None = None
         self._stopping = False
         self._read_out = self._all_read_out = self._shown = 0.0
         self._told: str | None = None
+        self._readout_told: str | None = None
         self._records = 0  # at the last line
 
     def run(self) -> None:
         """Until a signal, or once until the log is read."""
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._stop)
+        before = {number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)}
         started = monotonic()
         try:
             while not self._stopping and self._turn():
@@ -49,6 +47,8 @@ class Running:
             self._end(started)
         finally:
             self._source.close()
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self._stopping = True
@@ -104,7 +104,12 @@ class Running:
         if now - self._all_read_out > _OLD_SECONDS:
             consumer.changed, self._all_read_out = set(consumer.ledger.sums), now
         if consumer.changed:
-            self._publisher.publish(consumer.changed, consumer.ledger.sums)
+            # only here: it loads scipy, and a consumer that starts again is counting before
+            from service.experiments.outcomes.publishing import publish
+
+            self._readout_told = publish(
+                self._redis, self._settings, consumer.changed, consumer.ledger.sums, self._readout_told
+            )
             consumer.changed.clear()
         self._read_out = monotonic()
 
