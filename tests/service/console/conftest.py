@@ -90,7 +90,7 @@ def settings(bundles: Bundles, redis_address: str, stored: Redis, tmp_path_facto
     file.write_text(CONFIGURATION)
     return Settings(
         bundles=bundles.root, experiments=file, redis_url=redis_address, redis_timeout_ms=5000, allow_arm_override=True,
-        admin_token=TOKEN, state=folder / "state", log="off",
+        admin_token=TOKEN, state=folder / "state", log=f"file:{folder / 'log'}",
     )  # fmt: skip
 
 

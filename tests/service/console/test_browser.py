@@ -12,6 +12,7 @@ import pytest
 from redis import Redis
 
 from service.experiments import keys
+from service.settings import Settings
 from tests.service.console.conftest import CONFIGURATION, EVIL, TOKEN, Look, looking
 from tests.service.console.sample import LOOKS, SENTENCE, health, readout
 
@@ -148,7 +149,7 @@ def test_a_service_that_is_down_and_a_readout_that_is_old_are_said(look: Look, s
         stored.set(keys.readout("twinscore", "dtn-vs-ple"), readout().model_dump_json())
 
 
-def test_try_it_explains_and_scores_and_leaves_no_trace(look: Look) -> None:
+def test_try_it_explains_and_scores_and_leaves_no_trace(look: Look, settings: Settings) -> None:
     page = look.page
     page.goto(f"{look.address}/console/try")
     page.get_by_label("User id").fill(EVIL)
@@ -170,6 +171,8 @@ def test_try_it_explains_and_scores_and_leaves_no_trace(look: Look) -> None:
     page.get_by_text("The arm was chosen by hand").wait_for()
     assert "By ple" in page.inner_text("#answer")
     assert "twinscore_candidates_total 0.0" in httpx.get(f"{look.address}/metrics").text
+    httpx.post(f"{look.address}/score", json={"user": {"id": "u1"}, "item_ids": ["i1"]})
+    assert _logged_users(settings) == ["u1"]  # that of the real request, and none before it
 
 
 def test_the_editor_checks_then_applies_and_rolls_back(browser: Any, address: str) -> None:
@@ -223,6 +226,15 @@ def test_the_editor_checks_then_applies_and_rolls_back(browser: Any, address: st
         assert text.input_value() == new  # what somebody writes is not taken away
         page.get_by_role("button", name="Take the live text").click()
         assert text.input_value() == CONFIGURATION.replace("version: 7", "version: 9")
+
+
+def _logged_users(settings: Settings) -> list[str]:
+    """Of all exposures, once there is one."""
+    folder, deadline = Path(settings.log.removeprefix("file:")), time.monotonic() + 10
+    while not (lines := [line for file in folder.glob("*") for line in file.read_text().splitlines()]):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return [json.loads(line)["user"] for line in lines]
 
 
 def _only_in_the_session(page: Any) -> None:
