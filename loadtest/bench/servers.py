@@ -104,6 +104,8 @@ def _service(variant: Variant, source: Source, folder: Path) -> Iterator[Server]
     experiments.write_text(f"version: 1\ndefault_model: {source.bundle.parent.name}\nlayers: []\n")
     settings = {"HOST": "127.0.0.1", "PORT": "0", "REDIS_URL": source.redis, "TWINSCORE_REDIS_PREFIX": source.prefix}
     settings |= {"TWINSCORE_BUNDLES": str(source.bundle.parents[1]), "TWINSCORE_EXPERIMENTS": str(experiments)}
+    # nobody is in an experiment here; and what is in force elsewhere shall neither come nor go
+    settings |= {"TWINSCORE_LIVE": "false", "TWINSCORE_LOG": "off"}
     process = subprocess.Popen(
         [sys.executable, "-u", "-m", "service", *variant.arguments],
         env=os.environ | settings | dict(variant.environment),

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
@@ -74,11 +75,14 @@ def measure(
         for turn in range(rounds + 1):
             print(f"round {turn} of {rounds}", file=sys.stderr, flush=True)
             for count in connections:
-                _round(measured, standing, file, count, seconds if turn else _WARM_SECONDS, counts=turn > 0)
+                names = deque(standing)
+                names.rotate(turn)  # nobody is always first
+                each = {name: standing[name] for name in names}
+                _round(measured, each, file, count, seconds if turn else _WARM_SECONDS, counts=turn > 0)
         time.sleep(1)  # for what was scored last
         measured.exposures = int(logs[RUNNING][1].xlen(f"{source.prefix}:log"))
     if not measured.exposures:
-        raise ConfigError("no request was exposed: Redis has a configuration of its own in force; use another --redis")
+        raise ConfigError("no request was exposed: the log holds nothing, and its cost was not measured")
     return measured
 
 
@@ -92,7 +96,7 @@ def _round(
 
 
 def _service(variant: Variant, name: str, log: str, experiments: Path, source: Source, folder: Path) -> Contestant:
-    own = {"TWINSCORE_LOG": log, "TWINSCORE_EXPERIMENTS": str(experiments), "TWINSCORE_STATE": str(folder / "state")}
+    own = {"TWINSCORE_LOG": log, "TWINSCORE_EXPERIMENTS": str(experiments)}
     environment = {**variant.environment, **own}
     return ours(Variant(name, environment, variant.arguments), source, folder)
 
