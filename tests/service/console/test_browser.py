@@ -171,8 +171,8 @@ def test_try_it_explains_and_scores_and_leaves_no_trace(look: Look, settings: Se
     page.get_by_text("The arm was chosen by hand").wait_for()
     assert "By ple" in page.inner_text("#answer")
     assert "twinscore_candidates_total 0.0" in httpx.get(f"{look.address}/metrics").text
-    httpx.post(f"{look.address}/score", json={"user": {"id": "u1"}, "item_ids": ["i1"]})
-    assert _logged_users(settings) == ["u1"]  # that of the real request, and none before it
+    httpx.post(f"{look.address}/score", json={"user": {"id": "u3"}, "item_ids": ["i1"]})
+    assert _logged_users(settings) == ["u3"]  # that of the real request, and none before it
 
 
 def test_the_editor_checks_then_applies_and_rolls_back(browser: Any, address: str) -> None:
