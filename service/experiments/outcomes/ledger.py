@@ -125,10 +125,13 @@ class Ledger:
         if record["reason"] != "assigned":
             arm.overridden += 1
             return
-        arm.fallbacks += record["served"] != record["arm"]
+        if record["served"] != record["arm"]:
+            arm.fallbacks += 1
         arm.models[record["model"]] = arm.models.get(record["model"], 0) + 1
-        sums.first = min(sums.first or record["time"], record["time"])
-        sums.last = max(sums.last, record["time"])
+        if not 0 < sums.first <= record["time"]:
+            sums.first = record["time"]
+        if sums.last < record["time"]:
+            sums.last = record["time"]
         segments = sorted(f"{field}={value}" for field, value in record.get("segments", {}).items())
         first = First(record["time"], record["arm"], record["config"], segments)
         user.enrol(name, first, record.get("predicted", 0), self._terms[name], self.clock.limit)
@@ -213,9 +216,10 @@ def _arm(sums: ExperimentSums, name: str) -> ArmSums:
 def _add(sums: ExperimentSums, first: First, contribution: list[int], times: int) -> None:
     arm = sums.arms[first.arm]
     arm.moments.add(contribution[: len(COLUMNS)], times)
-    arm.crossed += times * contribution[CROSSED]
-    sums.unattributed += times * contribution[UNATTRIBUTED]
-    sums.duplicates += times * contribution[DUPLICATES]
+    if any(contribution[CROSSED:]):
+        arm.crossed += times * contribution[CROSSED]
+        sums.unattributed += times * contribution[UNATTRIBUTED]
+        sums.duplicates += times * contribution[DUPLICATES]
     _add_one(arm.versions, first.config, times)
     for segment in first.segments:
         _add_one(arm.segments, segment, times)

@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from contextlib import suppress
 from time import monotonic, sleep
 from types import FrameType
 
@@ -47,6 +48,8 @@ class Running:
             self._end(started)
         finally:
             self._source.close()
+            with suppress(*UNREACHABLE):
+                self._lease.release()
             for number, handler in before.items():
                 signal.signal(number, handler)
 
@@ -120,7 +123,6 @@ class Running:
         try:
             consumer.flush()
             self._publish(consumer)
-            self._lease.release()
         except (Overtaken, *UNREACHABLE) as error:
             raise StoreError(f"the last batches are counted, and archived by the next start: {error}") from None
         seconds = monotonic() - started

@@ -1,6 +1,7 @@
 """A Kafka topic. Offsets are in our own cursor, written with the sums; Kafka is asked for no group."""
 
 import asyncio
+import logging
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -22,6 +23,7 @@ class KafkaSource:
         self.name = f"kafka://{servers}/{topic}"
         self._servers, self._topic = servers, topic
         self._runner = asyncio.Runner()
+        logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what is wrong is said in our own line
         self._consumer: AIOKafkaConsumer | None = None
         self._position = Position()
 

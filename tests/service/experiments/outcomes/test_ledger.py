@@ -25,7 +25,8 @@ def counted(records: list[Record], batch: int = 50, received: int = FOREVER) -> 
     entries = entries_of(records)
     for start in range(0, len(entries), batch):
         part = entries[start : start + batch]
-        stored = {each.record["user"]: users.get(each.record["user"]) for each in part if "user" in (each.record or {})}
+        ids = [each.record["user"] for each in part if each.record is not None and "user" in each.record]
+        stored = {user: users.get(user) for user in ids}
         users |= ledger.count(part, stored, received)
         clock = Clock.model_validate_json(ledger.clock.model_dump_json())
         ledger = Ledger(
