@@ -16,7 +16,7 @@ from service.experiments.outcomes.sources import LogSource
 from service.experiments.outcomes.store import Cursor, Overtaken, Store
 
 BATCH = 2_000  # records
-ARCHIVE_RECORDS = 100_000
+ARCHIVE_RECORDS = 50_000  # a file takes seconds to write, which the lease must outlast
 ARCHIVE_SECONDS = 60.0
 UNREACHABLE = (RedisError, OSError)
 
