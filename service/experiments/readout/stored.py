@@ -11,6 +11,7 @@ from redis import Redis
 from contract.errors import ConfigError, StoreError
 from service.experiments import keys
 from service.experiments.config import Experiment
+from service.experiments.outcomes.store import read_sums
 from service.experiments.outcomes.sums import ExperimentSums
 from service.experiments.source import Source, parse_experiments, read_experiments
 from service.experiments.versions import Version
@@ -35,10 +36,10 @@ def sums_of(redis: Redis, prefix: str, experiment: Experiment, phase: int | None
         found = [each for each, exists in zip(phases, pipeline.execute(), strict=True) if exists]
     if not found:
         return None
-    key = keys.sums(prefix, experiment.key, found[0])
     try:
-        return ExperimentSums.model_validate_json(cast(bytes, redis.get(key)))
+        return read_sums(redis, prefix, experiment.key, found[0])
     except ValidationError:
+        key = keys.sums(prefix, experiment.key, found[0])
         raise StoreError(f"{key}: not the sums of an experiment; `python -m service outcomes recompute`") from None
 
 
