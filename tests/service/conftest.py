@@ -95,6 +95,7 @@ def redis(redis_address: str) -> Iterator[Redis]:
     load_rows(client, "g1", USERS, ITEMS)
     make_live(client, "g1")
     yield client
+    client.flushall()  # a configuration that was put in force would be so for services of other tests
     client.close()
 
 

@@ -73,7 +73,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, redis_address: str) -> Iter
     (root / "experiments.yaml").write_text(EXPERIMENTS)
     settings = Settings(
         bundles=root / "b", experiments=root / "experiments.yaml", redis_url=redis_address, max_batch_rows=ROWS,
-        max_body_bytes=100_000,
+        max_body_bytes=100_000, redis_prefix="v2", state=root / "state",
     )  # fmt: skip
     with listening(settings) as (address, service):
         assert service.failure is None
