@@ -34,7 +34,7 @@ def choose(file: Path, state: Path, head: Head | None) -> Choice:
         if base is not None:
             replaces(base, source)
     except ConfigError as error:
-        if base is None:
+        if base is None or not file.exists():  # a setting that is wrong, and not an edit
             raise
         return Choice(base, f"state:{socket.gethostname()}", f"{base.origin} is in force: {error}", error)
     if base is None or source.text == base.text or source.config.version > base.config.version:

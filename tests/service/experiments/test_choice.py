@@ -71,3 +71,5 @@ def test_nothing_good_anywhere_is_an_error_of_the_file(tmp_path: Path) -> None:
     (tmp_path / "state" / "experiments.yaml").write_text("damaged")
     with pytest.raises(ConfigError, match="no such file"):
         choose(tmp_path / "f.yaml", tmp_path / "state", Head(b"nothing", 0, None))
+    with pytest.raises(ConfigError, match="no such file"):  # whatever else there is: the setting is wrong
+        choose(tmp_path / "f.yaml", tmp_path / "state", redis_with(9))
