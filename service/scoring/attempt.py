@@ -1,17 +1,15 @@
 """One model's scores of one request; and, where an arm's model fails or is slow, the control's in its place."""
 
-from dataclasses import dataclass
 from math import inf
 from time import perf_counter
 from typing import Literal, NamedTuple
 
 from service.errors import ServiceProblem
 from service.experiments.assignment import Variant
+from service.experiments.breaker import REFUSED
 from service.messages import ScoreRequest
 from service.metrics import Metrics
-from service.scoring.admission import Place
-from service.scoring.arms import ArmState
-from service.scoring.batching import Batcher
+from service.scoring.arms import ArmState, StandIn
 from service.scoring.composition import CTR
 from service.scoring.engine import Scores
 from service.scoring.features import Encoded
@@ -36,8 +34,7 @@ class Asked(NamedTuple):
     deadline: float
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class Read(NamedTuple):
     """What a model of this schema reads of a request."""
 
     of: Model
@@ -45,8 +42,7 @@ class Read:
     inputs: Inputs
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """Scores, whose they are, and what they were computed from."""
 
     served: Served
@@ -57,41 +53,67 @@ class Attempt:
     reason: Reason | None = None  # why
 
 
-class _Failed(Exception):
-    """A model that did not answer; its cause is what the engine raised."""
-
-    def __init__(self, read: Read, reason: Reason) -> None:
-        super().__init__(reason)
-        self.read, self.reason = read, reason
-
-
 class Attempts:
     """Looks up, encodes, runs."""
 
     def __init__(self, store: Store, metrics: Metrics) -> None:
         self._store, self._metrics = store, metrics
 
-    async def by(self, served: Served, asked: Asked, watch: Stopwatch) -> Attempt:
-        """Scores of a model, whatever becomes of it."""
-        try:
-            return await self._by(served, asked, watch)
-        except _Failed as failed:
-            raise failed.__cause__ or failed from None
+    async def by(
+        self,
+        served: Served,
+        asked: Asked,
+        watch: Stopwatch,
+        limit: float = inf,
+        known: Read | None = None,
+        asks: list[Read] | None = None,
+    ) -> Attempt:
+        """Scores of a model; TimeoutError at the limit (by perf_counter), and then nobody waits for the run.
+
+        `known` is what another model read of this request; what the engine is asked for is added to `asks`.
+        """
+        model = served.model
+        with served.batcher.admit(len(asked.items), asked.deadline) as place:
+            if known is not None and known.of.manifest.fingerprint == model.manifest.fingerprint:
+                read = Read(model, known.stored, inputs_of(known.inputs, known.of, model))
+            else:
+                encoder, items = model.encoder, asked.items if model.encoder.looks_up_items else []
+                user = asked.user if encoder.looks_up_users else None
+                stored = await self._store.fetch(model.manifest.fingerprint, user, items)
+                watch.lap("features")
+                encoded = encoder.encode(asked.ask, stored, len(asked.items))
+                if known is None:  # else the request is counted already
+                    self._count(encoded, stored)
+                watch.lap("encode")
+                read = Read(model, stored, encoded.inputs)
+            if asks is not None:
+                asks.append(read)
+            if limit == inf or limit <= watch.last:  # the look-up took it all: no other model were faster
+                scores = await served.batcher.score(read.inputs, place)
+            else:
+                async with fair_timeout(limit - watch.last):
+                    scores = await served.batcher.score(read.inputs, place)
+        watch.lap(None)  # queue and run
+        return Attempt(served, read, scores, place.ran)
 
     async def of_arm(self, arm: ArmState, served: Served, asked: Asked, watch: Stopwatch) -> Attempt:
         """Scores of the arm's model, else the control's; notes how it went."""
-        stand_in, routed = arm.stand_in, watch.last
-        ticket = arm.breaker.allow() if stand_in else 0
-        if stand_in and not ticket:
+        stand_in, routed, asks = arm.stand_in, watch.last, list[Read]()
+        ticket = arm.breaker.allow() if stand_in else REFUSED
+        if stand_in and ticket == REFUSED:
             arm.window.refused()
-            return await self._in_place(arm, OPEN, None, asked, watch)
+            return await self._in_place(arm, stand_in, OPEN, None, asked, watch)
+        limit = routed + arm.slow
         try:
-            attempt = await self._by(served, asked, watch, routed + arm.slow)
-        except _Failed as failed:
-            _note(arm, ticket, failed.reason, perf_counter() - routed)
+            attempt = await self.by(served, asked, watch, limit, asks=asks)
+        except Exception as error:
+            if isinstance(error, ServiceProblem) or not asks:  # not the engine's doing
+                arm.breaker.left(ticket)
+                raise
+            late = isinstance(error, TimeoutError) and perf_counter() >= limit
+            reason = _note(arm, ticket, SLOW if late else FAILED, perf_counter() - routed)
             if stand_in is None:
-                raise failed.__cause__ or failed from None
-            read, reason = failed.read, failed.reason
+                raise
         except BaseException:
             arm.breaker.left(ticket)
             raise
@@ -99,62 +121,18 @@ class Attempts:
             arm.breaker.succeeded(ticket)
             arm.window.answered(watch.last - routed, attempt.scores.get(CTR))
             return attempt
-        return await self._in_place(arm, reason, read, asked, watch)
+        return await self._in_place(arm, stand_in, reason, asks[0], asked, watch)
 
     async def _in_place(
-        self, arm: ArmState, reason: Reason, read: Read | None, asked: Asked, watch: Stopwatch
+        self, arm: ArmState, stand_in: StandIn, reason: Reason, known: Read | None, asked: Asked, watch: Stopwatch
     ) -> Attempt:
         """The control's scores; what it raises is the caller's."""
-        assert arm.stand_in is not None
-        variant, served = arm.stand_in.variant, arm.stand_in.served
         watch.lap(None)
-        try:
-            attempt = await self._by(served, asked, watch, read=read)
-        except _Failed as failed:
-            raise failed.__cause__ or failed from None
+        attempt = await self.by(stand_in.served, asked, watch, known=known)
         arm.window.stood_in()
-        self._metrics.fallbacks.labels(variant.experiment.key, arm.variant.arm.name, reason).inc()
-        return Attempt(served, attempt.read, attempt.scores, attempt.seconds, variant, reason)
-
-    async def _by(
-        self, served: Served, asked: Asked, watch: Stopwatch, limit: float = inf, read: Read | None = None
-    ) -> Attempt:
-        with served.batcher.admit(len(asked.items), asked.deadline) as place:
-            read = await self._read(served.model, asked, watch, read)
-            scores = await self._run(served.batcher, read, place, limit)
-        watch.lap(None)  # queue and run
-        return Attempt(served, read, scores, place.ran)
-
-    async def _read(self, model: Model, asked: Asked, watch: Stopwatch, read: Read | None) -> Read:
-        """What the model reads; what was read for another one where both have one schema."""
-        if read is not None and read.of.manifest.fingerprint == model.manifest.fingerprint:
-            return Read(model, read.stored, inputs_of(read.inputs, read.of, model))
-        encoder = model.encoder
-        stored = await self._store.fetch(
-            model.manifest.fingerprint,
-            asked.user if encoder.looks_up_users else None,
-            asked.items if encoder.looks_up_items else [],
-        )
-        watch.lap("features")
-        encoded = encoder.encode(asked.ask, stored, len(asked.items))
-        if read is None:  # else the request is counted already
-            self._count(encoded, stored)
-        watch.lap("encode")
-        return Read(model, stored, encoded.inputs)
-
-    async def _run(self, batcher: Batcher, read: Read, place: Place, limit: float) -> Scores:
-        """Scores; _Failed where the engine raised, or the limit (by perf_counter) passed: then nobody waits for it."""
-        try:
-            left = limit - perf_counter()
-            if left == inf or left <= 0:  # the look-up took it all: no other model were faster
-                return await batcher.score(read.inputs, place)
-            async with fair_timeout(left):
-                return await batcher.score(read.inputs, place)
-        except ServiceProblem:
-            raise
-        except Exception as error:
-            late = isinstance(error, TimeoutError) and perf_counter() >= limit
-            raise _Failed(read, SLOW if late else FAILED) from error
+        experiment, name = arm.variant.experiment.key, arm.variant.arm.name
+        self._metrics.fallbacks.labels(experiment, name, reason).inc()
+        return attempt._replace(stand_in=stand_in.variant, reason=reason)
 
     def _count(self, encoded: Encoded, stored: Stored) -> None:
         metrics = self._metrics
@@ -171,9 +149,10 @@ class Attempts:
                 metrics.corrupt[side](corrupt)
 
 
-def _note(arm: ArmState, ticket: int, reason: Reason, seconds: float) -> None:
+def _note(arm: ArmState, ticket: int, reason: Reason, seconds: float) -> Reason:
     arm.breaker.failed(ticket)
     if reason == SLOW:
         arm.window.slow(seconds)
     else:
         arm.window.failed()
+    return reason

@@ -101,7 +101,8 @@ class Pipeline:
         if extras and met.ranking:
             scores = {**scores, RANK: rank(scores, met.ranking)}
         degraded = self._degraded(attempt, scores)
-        self._expose(call, plan, decision, met, asked, attempt, scores)
+        if decision.variant is not None:
+            self._expose(call, plan, decision, met, asked, attempt, scores)
         watch.lap("compose")
         content = _content(call.request_id, sent, scores, plan, decision, met, attempt, degraded)
         if extras:
@@ -188,7 +189,7 @@ def _content(
         "model": {"name": manifest.model, "version": manifest.version},
         "experiment": _experiment(decision, met.arm, version),
         "parameters": {},
-        "others": [_experiment(other, other.arm, version) for other in decision.others],
+        "others": [_experiment(other, other.arm, version) for other in decision.others] if decision.others else [],
         "degraded": degraded,
     }
 
