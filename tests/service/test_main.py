@@ -144,7 +144,10 @@ def refusal(folder: Path, **variables: str) -> str:
 
 BAD: list[tuple[dict[str, str], str]] = [
     ({"TWINSCORE_MAX_ITEM": "5"}, "TWINSCORE_MAX_ITEM: unknown variable; did you mean TWINSCORE_MAX_ITEMS?"),
-    ({"TWINSCORE_ZZZ": "5"}, "TWINSCORE_ZZZ: unknown variable; known: TWINSCORE_ADMIN_TOKEN, TWINSCORE_ALLOW_ARM_OVERRIDE, "),
+    (
+        {"TWINSCORE_ZZZ": "5"},
+        "TWINSCORE_ZZZ: unknown variable; known: TWINSCORE_ADMIN_TOKEN, TWINSCORE_ALLOW_ARM_OVERRIDE, ",
+    ),
     ({"TWINSCORE_MAX_ITEMS": "many"}, "TWINSCORE_MAX_ITEMS=many: "),
     ({"TWINSCORE_MAX_ITEMS": "0"}, "TWINSCORE_MAX_ITEMS=0: "),
     ({"TWINSCORE_DEVICE": "tpu"}, "TWINSCORE_DEVICE=tpu: "),
