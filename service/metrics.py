@@ -1,6 +1,7 @@
 """Prometheus metrics, one registry an app. Labels are bounded: never an id of a user or an item."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from prometheus_client import (
     CollectorRegistry,
@@ -14,7 +15,9 @@ from prometheus_client import (
 )
 
 from service.experiments.breaker import STATES, Breaker
-from service.experiments.comparison import Comparison, Gap
+
+if TYPE_CHECKING:  # needs numpy, which the parent of workers does without
+    from service.experiments.comparison import Comparison, Gap
 
 STAGES = ("parse", "route", "features", "encode", "queue", "run", "compose", "serialise", "total")
 QUEUE_FULL, DEADLINE, EXPIRED = "queue-full", "deadline", "expired"  # why a request was shed
@@ -155,7 +158,7 @@ class Metrics:
         for (experiment, arm), breaker in breakers.items():
             self._breakers.labels(experiment, arm).set_function(lambda of=breaker: STATES.index(of.state))  # type: ignore[misc]
 
-    def compared(self, of: Comparison, gaps: Mapping[str, Gap], arm_seconds: float, shadow_seconds: float) -> None:
+    def compared(self, of: "Comparison", gaps: "Mapping[str, Gap]", arm_seconds: float, shadow_seconds: float) -> None:
         """Show one request that a shadow scored too."""
         names = of.key, of.arm, of.model
         self._shadow_run.labels(*names, "arm").observe(arm_seconds)
