@@ -43,6 +43,18 @@ def choose(file: Path, state: Path, head: Head | None) -> Choice:
     return Choice(base, f"state:{socket.gethostname()}", said)
 
 
+def otherwise(file: Path, state: Path, head: Head | None, first: Choice, error: TwinscoreError) -> Choice | None:
+    """What to begin with where the models of the first choice do not load; None where there is nothing else."""
+    others = [_live(head) if head else None, _kept(state), _read(file)]
+    sources = [source for source in others if source and source.text != first.source.text]
+    if not sources:
+        return None
+    best = max(sources, key=lambda source: source.config.version)
+    refused = error if first.source.origin == str(file) else None
+    said = f"{best.origin} is in force: {error}"
+    return Choice(best, f"state:{socket.gethostname()}", said, refused)
+
+
 def replaces(old: Source, new: Source) -> None:
     """ConfigError where an edit must not take the place of what is in force; a lower version is no edit."""
     if new.text == old.text or new.config.version < old.config.version:
@@ -84,11 +96,17 @@ def _base(state: Path, head: Head | None) -> Source | None:
 
 def _kept(state: Path) -> Source | None:
     path = state / _KEPT
+    source = _read(path)  # none, or damaged: nothing was half-written by us
+    return source and Source(
+        f"version {source.config.version}, kept in {path},", source.text, source.config, source.lines
+    )
+
+
+def _read(path: Path) -> Source | None:
     try:
-        source = read_experiments(path)
-    except ConfigError:  # none, or damaged: nothing was half-written by us
+        return read_experiments(path)
+    except ConfigError:
         return None
-    return Source(f"version {source.config.version}, kept in {path},", source.text, source.config, source.lines)
 
 
 def _live(head: Head) -> Source | None:

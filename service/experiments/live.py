@@ -13,9 +13,9 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from contract.errors import ConfigError
+from contract.errors import BundleError, ConfigError
 from service.experiments.assignment import Assignment
-from service.experiments.choice import by_file, choose, stays
+from service.experiments.choice import Choice, by_file, choose, otherwise, stays
 from service.experiments.editing import killed, renumbered
 from service.experiments.following import Following
 from service.experiments.source import Source, parse_experiments, read_experiments
@@ -67,10 +67,23 @@ class Live:
         with suppress(*UNREACHABLE):
             head = await self.versions.head()
         self.following.look()
-        first = await asyncio.to_thread(choose, self._settings.experiments, self._settings.state, head)
-        plan = await self.prepared(first.source)
+        first, plan = await self._first(head)
         self.adopt(plan, first.author)
         await self.following.start(first, reachable=head is not None)
+
+    async def _first(self, head: Head | None) -> tuple[Choice, Plan]:
+        """The highest version whose models load; the error of the first where none does."""
+        file, state = self._settings.experiments, self._settings.state
+        first = await asyncio.to_thread(choose, file, state, head)
+        try:
+            return first, await self.prepared(first.source)
+        except (BundleError, ConfigError) as error:
+            second = await asyncio.to_thread(otherwise, file, state, head, first, error)
+            if second is None:
+                raise
+            with suppress(BundleError, ConfigError):
+                return second, await self.prepared(second.source)
+            raise
 
     async def change(self, text: str, origin: str, author: str, note: str = "", *, publish: bool = True) -> Version:
         """Publish a text everywhere and adopt it here; or only say what would be published.

@@ -1,6 +1,7 @@
 """A configuration that changes while requests are served: what reaches them, what is refused, what survives."""
 
 import asyncio
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -265,3 +266,20 @@ class TestModels:
         write_tiny_bundle(own.service.settings.bundles, "late", 4)
         until(own, lambda: in_force(own) == 8)
         until(own, lambda: refused(own, "file") is None)
+
+    def test_a_start_whose_newest_models_are_missing_falls_back(
+        self, settings: Settings, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        for seed, name in enumerate(("ple", "dtn", "esmm"), 1):
+            write_tiny_bundle(tmp_path / "own", name, seed)
+        own = settings.model_copy(update={"bundles": tmp_path / "own"})
+        newer = text(8, EXPERIMENTS.replace("default_model: ple", "default_model: esmm"))
+        with running(own) as client:
+            change(client, newer)
+        shutil.rmtree(tmp_path / "own" / "esmm")
+        with running(own) as client:
+            assert in_force(client) == 7
+            assert "is in force: version 8 of Redis:2: model 'esmm'" in capfd.readouterr().err
+            write_tiny_bundle(tmp_path / "own", "esmm", 3)
+        with running(own) as client:
+            until(client, lambda: in_force(client) == 8)
