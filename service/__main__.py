@@ -21,7 +21,6 @@ from contract.local_redis import redis_url
 from service.process import leave_on_signals, run_loop
 from service.settings import MOST_WORKERS, Settings, read_settings
 
-
 _COMMANDS = {  # word: module with `main(argv) -> int`, imported only then
     "experiments": "service.experiments.commands",
     "outcomes": "service.experiments.outcomes.command",
