@@ -79,6 +79,7 @@ def stored(redis_address: str) -> Iterator[Redis]:
     make_live(client, "g1")
     client.set(keys.readout("twinscore", "dtn-vs-ple"), readout().model_dump_json())
     yield client
+    client.flushall()  # its configuration is none of other tests' business
     client.close()
 
 
