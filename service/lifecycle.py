@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from time import perf_counter
 
 from service.errors import NOT_READY, ServiceProblem
+from service.experiments.arms.guardrails import Guardrails
 from service.experiments.assignment import Assignment
-from service.experiments.guardrails import Guardrails
-from service.experiments.live import Live
-from service.experiments.log import open_log
+from service.experiments.change.live import Live
+from service.experiments.log.queue import open_log
 from service.experiments.source import Source
 from service.garbage import Garbage
 from service.metrics import Metrics

@@ -14,10 +14,10 @@ from prometheus_client import (
     generate_latest,
 )
 
-from service.experiments.breaker import STATES, Breaker
+from service.experiments.arms.breaker import STATES, Breaker
 
 if TYPE_CHECKING:  # needs numpy, which the parent of workers does without
-    from service.experiments.comparison import Comparison, Gap
+    from service.experiments.arms.comparison import Comparison, Gap
 
 STAGES = ("parse", "route", "features", "encode", "queue", "run", "compose", "serialise", "total")
 QUEUE_FULL, DEADLINE, EXPIRED = "queue-full", "deadline", "expired"  # why a request was shed

@@ -3,8 +3,8 @@
 from fastapi import APIRouter, Request
 
 from service.api.state import service_of
-from service.experiments.comparison import ComparisonReport
-from service.experiments.health import Health
+from service.experiments.arms.comparison import ComparisonReport
+from service.experiments.arms.health import Health
 
 router = APIRouter(tags=["experiments"])
 

@@ -16,7 +16,7 @@ from service.console.facts import Facts, gather
 from service.console.page import HEADERS, render, static_file
 from service.console.trial import Answer, Asked, answer
 from service.errors import INVALID_REQUEST, Kind, ServiceProblem
-from service.experiments.versions import UNREACHABLE, Version
+from service.experiments.change.versions import UNREACHABLE, Version
 
 NO_PAGE = Kind("no-page", 404, "No such page")
 HTML = "text/html; charset=utf-8"

@@ -23,8 +23,8 @@ from pydantic.config import JsonDict
 from service.api.body import read_body
 from service.api.state import service_of
 from service.errors import INVALID_REQUEST, LOG_DOWN, LOG_OFF, MEDIA_TYPE, ServiceProblem, invalid_body
-from service.experiments.records import MICROS, Event
-from service.experiments.sinks import SinkDown
+from service.experiments.log.records import MICROS, Event
+from service.experiments.log.sinks import SinkDown
 from service.messages import Id
 
 router = APIRouter(tags=["experiments"])

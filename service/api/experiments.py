@@ -12,10 +12,10 @@ from contract.errors import BundleError, ConfigError
 from service.api.body import read_body
 from service.api.state import service_of
 from service.errors import INVALID_REQUEST, Kind, ServiceProblem
+from service.experiments.change.following import Refusal
+from service.experiments.change.versions import UNREACHABLE, Conflict, Version, said
 from service.experiments.config import Experiments
 from service.experiments.explanation import explain as steps_of
-from service.experiments.following import Refusal
-from service.experiments.versions import UNREACHABLE, Conflict, Version, said
 from service.security import FORBIDDEN, administrator
 
 router = APIRouter(tags=["experiments"])

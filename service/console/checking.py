@@ -3,9 +3,9 @@
 from pydantic import BaseModel
 
 from contract.errors import BundleError, ConfigError
-from service.experiments.difference import Change, compare, percent
+from service.experiments.change.difference import Change, compare, percent
+from service.experiments.change.versions import difference_lines
 from service.experiments.source import Source, parse_experiments
-from service.experiments.versions import difference_lines
 from service.scoring.registry import find
 from service.settings import Settings
 

@@ -11,9 +11,9 @@ from redis.exceptions import RedisError
 
 from service.console.figures import clock, moment
 from service.experiments import keys
-from service.experiments.comparison import ComparisonReport
+from service.experiments.arms.comparison import ComparisonReport
+from service.experiments.arms.health import ArmReport, read_health
 from service.experiments.config import Experiment, Experiments
-from service.experiments.health import ArmReport, read_health
 from service.experiments.readout.report import Readout
 from service.lifecycle import Service
 

@@ -10,7 +10,7 @@ import orjson
 from service.errors import INVALID_REQUEST, ServiceProblem
 from service.experiments.assignment import Decision
 from service.experiments.explanation import Step, explain
-from service.experiments.log import Log
+from service.experiments.log.queue import Log
 from service.lifecycle import Service
 from service.metrics import Metrics
 from service.scoring.pipeline import Pipeline, new_call

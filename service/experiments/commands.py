@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from contract.errors import BundleError, ConfigError
-from service.experiments import power
 from service.experiments.assignment import Assignment
-from service.experiments.choice import stays
-from service.experiments.difference import Change, compare, drawn, percent
+from service.experiments.change.choice import stays
+from service.experiments.change.difference import Change, compare, drawn, percent
+from service.experiments.change.remote import Remote
 from service.experiments.explanation import explain
-from service.experiments.outlook import Assumed
-from service.experiments.overview import overview, warnings
-from service.experiments.remote import Remote
+from service.experiments.planning import power
+from service.experiments.planning.outlook import Assumed
+from service.experiments.planning.overview import overview, warnings
+from service.experiments.planning.users import read_users
 from service.experiments.source import Source, read_experiments
-from service.experiments.users import read_users
 from service.settings import read_settings
 
 _DRAWN = 100_000
@@ -78,8 +78,8 @@ def _explain(args: argparse.Namespace) -> None:
 
 
 def _simulate(args: argparse.Namespace) -> None:
-    from service.experiments.simulation import split
-    from service.experiments.simulation_page import lines
+    from service.experiments.planning.simulation import split
+    from service.experiments.planning.simulation_page import lines
 
     source = _read(args.config)
     users = read_users(args.users, args.column)

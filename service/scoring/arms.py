@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from math import inf
 from time import monotonic
 
+from service.experiments.arms.breaker import Breaker
+from service.experiments.arms.comparison import Comparison
+from service.experiments.arms.health import MINUTES, ArmCounts, Window
 from service.experiments.assignment import Variant
-from service.experiments.breaker import Breaker
-from service.experiments.comparison import Comparison
-from service.experiments.health import MINUTES, ArmCounts, Window
 from service.scoring.plan import Plan
 from service.scoring.registry import Served
 from service.scoring.shadow import Shadow

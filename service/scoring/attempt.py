@@ -5,8 +5,8 @@ from time import perf_counter
 from typing import Literal, NamedTuple
 
 from service.errors import ServiceProblem
+from service.experiments.arms.breaker import REFUSED
 from service.experiments.assignment import Variant
-from service.experiments.breaker import REFUSED
 from service.messages import ScoreRequest
 from service.metrics import Metrics
 from service.scoring.arms import ArmState, StandIn

@@ -10,7 +10,7 @@ import numpy as np
 
 from service.errors import INVALID_REQUEST, OVERRIDE_NOT_ALLOWED, ServiceProblem
 from service.experiments.assignment import Decision
-from service.experiments.log import Log
+from service.experiments.log.queue import Log
 from service.messages import ScoreRequest
 from service.metrics import Metrics
 from service.scoring.arms import Arms, ArmState

@@ -8,8 +8,8 @@ import numpy as np
 
 from contract.errors import ConfigError
 from service.errors import ServiceProblem
+from service.experiments.arms.comparison import Comparison
 from service.experiments.assignment import Variant
-from service.experiments.comparison import Comparison
 from service.experiments.config import Experiments
 from service.experiments.hashing import SlotDraw
 from service.metrics import Metrics

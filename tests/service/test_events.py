@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from service.experiments import log
+from service.experiments.log import queue as log
 from service.settings import Settings
 from tests.service.conftest import Client, running
-from tests.service.experiments.logs import Found, in_folder
+from tests.service.experiments.log.logs import Found, in_folder
 
 CLICK: dict[str, Any] = {"id": "e1", "user": "u1", "type": "click"}
 

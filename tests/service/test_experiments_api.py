@@ -15,7 +15,7 @@ import pytest
 from pydantic import SecretStr
 from redis import Redis
 
-from service.experiments.editing import renumbered
+from service.experiments.change.editing import renumbered
 from service.settings import Settings
 from tests.service.bundles import write_tiny_bundle
 from tests.service.conftest import EXPERIMENTS, Bundles, Client, running

@@ -8,13 +8,13 @@ from redis import Redis
 
 from contract.errors import TwinscoreError
 from service.experiments import keys
+from service.experiments.change.versions import publish_sync
 from service.experiments.config import Experiment
 from service.experiments.outcomes.sums import ExperimentSums
+from service.experiments.planning.thompson import step
 from service.experiments.readout.readout import readout_of
 from service.experiments.readout.stored import configuration, weights_of
 from service.experiments.source import Source
-from service.experiments.thompson import step
-from service.experiments.versions import publish_sync
 from service.settings import Settings
 
 

@@ -9,11 +9,11 @@ from redis import Redis
 
 from contract.errors import ConfigError
 from service.experiments import keys
+from service.experiments.change.versions import Version
 from service.experiments.config import Experiments, Measure
 from service.experiments.outcomes.ledger import RulesOf
 from service.experiments.outcomes.sums import PhaseRules
 from service.experiments.source import parse_experiments, read_experiments
-from service.experiments.versions import Version
 from service.settings import Settings
 
 

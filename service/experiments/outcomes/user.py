@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import orjson
 
 from service.experiments.config import Measure
+from service.experiments.log.records import MICROS
 from service.experiments.outcomes.moments import COLUMNS
-from service.experiments.records import MICROS
 
 HOUR = 3_600_000  # milliseconds
 DAY = 24 * HOUR

@@ -1,13 +1,13 @@
 """Each arm by itself: what it has seen, and its metrics."""
 
 from service.experiments.config import Arm, Measure
+from service.experiments.log.records import MICROS
 from service.experiments.outcomes.moments import Moments
 from service.experiments.outcomes.sums import ArmSums
 from service.experiments.readout.intervals import UNKNOWN, always_of_sample, fixed_of_sample
 from service.experiments.readout.ratios import METRICS, Ratio, mean, sample
 from service.experiments.readout.report import ArmReport, Estimate
 from service.experiments.readout.sequential import planned_users
-from service.experiments.records import MICROS
 
 
 def arm_report(arm: Arm, sums: ArmSums, control: bool, measure: Measure) -> ArmReport:

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from service.experiments.log.records import MICROS
 from service.experiments.outcomes.moments import Moments
-from service.experiments.records import MICROS
 
 LEAST_USERS = 100
 WIDEST = 0.25  # relative standard error of a ratio whose distribution may be called normal: about 16 events

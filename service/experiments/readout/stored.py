@@ -10,11 +10,11 @@ from redis import Redis
 
 from contract.errors import ConfigError, StoreError
 from service.experiments import keys
+from service.experiments.change.versions import Version
 from service.experiments.config import Experiment
 from service.experiments.outcomes.store import read_sums
 from service.experiments.outcomes.sums import ExperimentSums
 from service.experiments.source import Source, parse_experiments, read_experiments
-from service.experiments.versions import Version
 
 _PHASES_BACK = 1000  # that are looked for
 

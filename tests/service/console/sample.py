@@ -5,9 +5,9 @@ from math import sin, sqrt
 
 import numpy as np
 
-from service.experiments import comparison as shadowing
-from service.experiments.breaker import State
-from service.experiments.health import LATENCY, ArmCounts, Published
+from service.experiments.arms import comparison as shadowing
+from service.experiments.arms.breaker import State
+from service.experiments.arms.health import LATENCY, ArmCounts, Published
 from service.experiments.readout.report import (
     ArmReport,
     Comparison,

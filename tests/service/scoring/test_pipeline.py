@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from contract.schema import Schema
-from service.experiments.breaker import CONSECUTIVE
+from service.experiments.arms.breaker import CONSECUTIVE
 from service.scoring.plan import Plan
 from service.settings import Settings
 from tests.service.bundles import SCHEMA, TASKS, expected, write_tiny_bundle

@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from contract.schema import Schema
-from service.experiments.comparison import Comparison, compared, spearman
+from service.experiments.arms.comparison import Comparison, compared, spearman
 from service.metrics import Metrics
 from service.scoring.batching import MOST_SPARE, SMALLEST_PART, Batcher
 from service.settings import Settings

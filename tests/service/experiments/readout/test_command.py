@@ -10,11 +10,11 @@ from redis import Redis
 
 from contract.command import run
 from service.experiments import keys
+from service.experiments.change.versions import Version
 from service.experiments.outcomes.sums import ExperimentSums
 from service.experiments.readout.command import main
 from service.experiments.readout.report import Readout
 from service.experiments.readout.stored import weights_of
-from service.experiments.versions import Version
 from tests.service.experiments.readout.users import counted, draw, sums
 
 TEXT = """\

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from service.experiments.log.records import MICROS
 from service.experiments.outcomes.moments import Moments
 from service.experiments.outcomes.sums import ArmSums
 from service.experiments.readout.intervals import one_look
 from service.experiments.readout.pairs import pair
 from service.experiments.readout.ratio_check import check
 from service.experiments.readout.ratios import METRICS, pooled
-from service.experiments.records import MICROS
 from tests.service.experiments.readout.users import moments, sums
 
 RAW = Path(os.environ.get("TWINSCORE_DATA", "../shared/data")) / "hillstrom" / "hillstrom.csv.gz"

@@ -5,12 +5,12 @@ import math
 import pytest
 
 from service.experiments.config import Measure
+from service.experiments.log.records import MICROS
 from service.experiments.outcomes.moments import Moments
 from service.experiments.readout.intervals import always_of_lift, one_look
 from service.experiments.readout.pairs import Pair, pair
 from service.experiments.readout.ratios import METRICS
 from service.experiments.readout.sequential import half_width, p_value, planned_users, users_until
-from service.experiments.records import MICROS
 
 # Two arms drawn once with numpy, seed 20261201; the answers were printed by gbstats 0.8.0 (SequentialTwoSidedTTest and
 # TwoSidedTTest over SampleMeanStatistic, RatioStatistic and RegressionAdjustedStatistic with compute_theta, alpha 0.05)

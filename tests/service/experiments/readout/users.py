@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from service.experiments.config import Arm, Experiment, Measure
+from service.experiments.log.records import MICROS
 from service.experiments.outcomes.moments import COLUMNS, Moments
 from service.experiments.outcomes.sums import ArmSums, ExperimentSums
-from service.experiments.records import MICROS
 
 Columns = dict[str, npt.NDArray[np.int64]]
 NOW = datetime(2026, 12, 1, tzinfo=UTC).timestamp()

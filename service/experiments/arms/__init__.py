@@ -1,0 +1,1 @@
+"""How the arms fare: health, circuit breakers, guardrails, shadows compared."""

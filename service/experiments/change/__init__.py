@@ -1,0 +1,1 @@
+"""How a configuration comes into force, and what it changes."""

@@ -1,0 +1,1 @@
+"""Exposures and events on their way to a sink."""

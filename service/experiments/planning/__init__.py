@@ -1,0 +1,1 @@
+"""What an experiment can find, and the weights of its next phase."""
