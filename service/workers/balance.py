@@ -50,6 +50,8 @@ class Balance:
         self._listener.setblocking(False)
         self._listener.listen(_BACKLOG)
         asyncio.get_running_loop().add_reader(self._listener.fileno(), self._accept)
+        if self._held is not None:  # it may be the last: then the listener has nothing more to tell
+            self._accept()
 
     def _pause(self) -> None:
         if self._reading:

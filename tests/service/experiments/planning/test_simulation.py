@@ -141,7 +141,7 @@ def test_a_lift_that_no_traffic_finds_is_infinitely_far() -> None:
 def test_without_scipy_one_line_says_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "scipy.py").write_text("raise ImportError")
     (tmp_path / "users").write_text("\n".join(USERS[:100]))
-    root = Path(__file__).parents[3]
+    root = Path(__file__).parents[4]
     done = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(root)!r}]; "
          "from contract.command import run; from service.experiments.commands import main; "

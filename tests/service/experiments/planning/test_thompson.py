@@ -176,6 +176,6 @@ def test_an_unknown_experiment_and_weights_that_do_not_sum_are_refused() -> None
 
 
 def test_the_projects_own_file_can_go_on() -> None:
-    text = (Path(__file__).parents[3] / "deploy" / "experiments.yaml").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[4] / "deploy" / "experiments.yaml").read_text(encoding="utf-8")
     new = next_phase(text, "dtn-vs-ple", {"ple": 1_000, "dtn": 9_000})
     assert sum(line != other for line, other in zip(text.splitlines(), new.splitlines(), strict=True)) == 5
