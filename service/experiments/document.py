@@ -59,8 +59,11 @@ def parse(text: str, origin: str) -> tuple[object, dict[Place, int]]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise ConfigError(f"{origin}:{mark.line + 1 if mark else 1}: not valid YAML: {error.problem}") from None
+    except yaml.reader.ReaderError as error:
+        number = text.count("\n", 0, error.position) + 1
+        raise ConfigError(f"{origin}:{number}: not valid YAML: {error.reason}") from None
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise ConfigError(f"{origin}: not valid YAML: {error}") from None
+        raise ConfigError(f"{origin}:1: not valid YAML: {' '.join(str(error).split())}") from None
 
 
 def line(lines: dict[Place, int], place: Place) -> int:

@@ -45,7 +45,12 @@ def parse_experiments(text: str, origin: str) -> Source:
         errors = error.errors(include_url=False)
         # a misspelt key is also a missing one: the unknown one says it better
         first = next((each for each in errors if each["type"] == "extra_forbidden"), errors[0])
-        message = "unknown key" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
+        known = {
+            "extra_forbidden": "unknown key",
+            "model_type": "takes keys and values",
+            "dict_type": "takes keys and values",
+        }
+        message = known.get(first["type"], first["msg"].removeprefix("Value error, "))
         name = ".".join(map(str, first["loc"])) or "the file"
         raise ConfigError(f"{origin}:{line(lines, first['loc'])}: {name}: {message}") from None
     for place, message in mistakes(config):

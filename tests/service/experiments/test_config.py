@@ -256,3 +256,18 @@ def test_a_floor_leaves_room_for_every_arm(tmp_path: Path) -> None:
     read_experiments(write(tmp_path, three.replace("floor: 1000", "floor: 3333")))
     with pytest.raises(ConfigError, match=r":22: 3 arms of 'one' cannot each have 3334; at most 3333"):
         read_experiments(write(tmp_path, three.replace("floor: 1000", "floor: 3334")))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("hello", "1: the file: takes keys and values"),
+        ("version: 1\nx: \x00", "2: not valid YAML: special characters are not allowed"),
+        ("version: 1\ndefault_model: a\nlayers: [3]\n", "3: layers.0: takes keys and values"),
+    ],
+)
+def test_what_is_no_configuration_at_all_has_a_line_too(tmp_path: Path, text: str, said: str) -> None:
+    file = write(tmp_path, text)
+    with pytest.raises(ConfigError) as caught:
+        read_experiments(file)
+    assert str(caught.value) == f"{file}:{said}"
