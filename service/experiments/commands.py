@@ -21,7 +21,7 @@ from service.experiments.planning.outlook import Assumed
 from service.experiments.planning.overview import overview, warnings
 from service.experiments.planning.users import read_users
 from service.experiments.source import Source, read_experiments
-from service.settings import read_settings
+from service.settings import Settings, read_settings
 
 _DRAWN = 100_000
 
@@ -139,9 +139,16 @@ def _context(text: str) -> dict[str, Any]:
 
 
 def _remote(args: argparse.Namespace) -> Remote:
-    set_token = read_settings().admin_token
+    settings = read_settings()
+    set_token = settings.admin_token
     token = args.token or (set_token.get_secret_value() if set_token else None)
-    return Remote(args.url, token, args.author or _login())
+    return Remote(args.url or _url(settings), token, args.author or _login())
+
+
+def _url(settings: Settings) -> str:
+    """Where a service with these settings is reached from this machine."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # all addresses are none to call
+    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
 
 
 def _login() -> str:
@@ -241,7 +248,7 @@ def _add_simulate(parser: argparse.ArgumentParser) -> None:
 
 def _add_remote(parser: argparse.ArgumentParser, command: Any) -> None:
     add = parser.add_argument
-    add("--url", default="http://127.0.0.1:8000", help="of the service (default: %(default)s)")
+    add("--url", help="of the service (default: by HOST and PORT, else http://127.0.0.1:8000)")
     if command is _apply:
         add("config", type=Path, metavar="FILE")
         add("--check", action="store_true", help="only ask whether it would be taken")

@@ -111,3 +111,13 @@ def test_nobody_there_is_one_line(command: Run) -> None:
         status, _, error = command("history", "--url", wrong)
         assert status == 2
         assert error.count("\n") == 1
+
+
+def test_without_an_address_the_service_is_where_host_and_port_say(
+    address: str, command: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PORT", address.rpartition(":")[2])
+    monkeypatch.setenv("HOST", "0.0.0.0")
+    status, out, _ = command("history")
+    assert status == 0
+    assert "version 7" in out
