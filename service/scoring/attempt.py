@@ -1,5 +1,6 @@
 """One model's scores of one request; and, where an arm's model fails or is slow, the control's in its place."""
 
+from collections.abc import Awaitable
 from math import inf
 from time import perf_counter
 from typing import Literal, NamedTuple
@@ -53,6 +54,10 @@ class Attempt(NamedTuple):
     reason: Reason | None = None  # why
 
 
+class TooSlow(TimeoutError):
+    """The engine had no scores when the time was up."""
+
+
 class Attempts:
     """Looks up, encodes, runs."""
 
@@ -68,7 +73,7 @@ class Attempts:
         known: Read | None = None,
         asks: list[Read] | None = None,
     ) -> Attempt:
-        """Scores of a model; TimeoutError at the limit (by perf_counter), and then nobody waits for the run.
+        """Scores of a model; TooSlow at the limit (by perf_counter), and then nobody waits for the run.
 
         `known` is what another model read of this request; what the engine is asked for is added to `asks`.
         """
@@ -91,8 +96,7 @@ class Attempts:
             if limit == inf or limit <= watch.last:  # the look-up took it all: no other model were faster
                 scores = await served.batcher.score(read.inputs, place)
             else:
-                async with fair_timeout(limit - watch.last):
-                    scores = await served.batcher.score(read.inputs, place)
+                scores = await within(limit - watch.last, served.batcher.score(read.inputs, place))
         watch.lap(None)  # queue and run
         return Attempt(served, read, scores, place.ran)
 
@@ -110,8 +114,7 @@ class Attempts:
             if isinstance(error, ServiceProblem) or not asks:  # not the engine's doing
                 arm.breaker.left(ticket)
                 raise
-            late = isinstance(error, TimeoutError) and perf_counter() >= limit
-            reason = _note(arm, ticket, SLOW if late else FAILED, perf_counter() - routed)
+            reason = _note(arm, ticket, SLOW if isinstance(error, TooSlow) else FAILED, perf_counter() - routed)
             if stand_in is None:
                 raise
         except BaseException:
@@ -147,6 +150,20 @@ class Attempts:
                 metrics.missing[side](missing)
             if corrupt:
                 metrics.corrupt[side](corrupt)
+
+
+async def within(seconds: float, scores: Awaitable[Scores]) -> Scores:
+    """What is awaited, or TooSlow; a TimeoutError of its own is a failure like any other."""
+    timer = None
+    try:
+        async with fair_timeout(seconds) as timer:
+            return await scores
+    except TimeoutError:
+        if (
+            timer and timer.expired()
+        ):  # the clock would not say: uvloop's timers count whole milliseconds, and may be early
+            raise TooSlow from None
+        raise
 
 
 def _note(arm: ArmState, ticket: int, reason: Reason, seconds: float) -> Reason:

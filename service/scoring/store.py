@@ -44,7 +44,7 @@ class Stored:
 
 
 @asynccontextmanager
-async def fair_timeout(seconds: float) -> AsyncIterator[None]:
+async def fair_timeout(seconds: float) -> AsyncIterator[asyncio.Timeout]:
     """Like `asyncio.timeout`, but fair: a timer that fires late has measured a busy loop and not what is waited for.
 
     What arrived while the loop was busy is read first; then the time is up.
@@ -59,7 +59,7 @@ async def fair_timeout(seconds: float) -> AsyncIterator[None]:
     timer = loop.call_at(due, expire)
     try:
         async with asyncio.timeout(None) as limit:
-            yield
+            yield limit
     finally:
         timer.cancel()
 
