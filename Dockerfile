@@ -1,10 +1,10 @@
-# Four images, none with torch:
+# Images, none with torch:
 #
-#   docker build -t twinscore .                            service, on the CPU
+#   docker build -t twinscore .                              service, on the CPU
 #   docker build -t twinscore:gpu --build-arg RUNTIME=gpu .  service, on an NVIDIA GPU
-#   docker build -t twinscore-loader --target loader .     one-shot: feature tables into Redis
-#   docker build -t twinscore-outcomes --target outcomes . counts exposures and events, reads experiments out
-#   docker build -t twinscore-loadtest --target loadtest . Locust, with its web page or without
+#   docker build -t twinscore-loader --target loader .       one-shot: feature tables into Redis
+#   docker build -t twinscore-outcomes --target outcomes .   counts exposures and events, reads experiments out
+#   docker build -t twinscore-loadtest --target loadtest .   Locust, with its web page or without
 #
 # They run as a numeric user on a read-only root file system; they write to /state and /archive alone. A package index of your
 # own goes in through pip's own settings, for example --build-arg PIP_INDEX_URL=…
@@ -80,8 +80,8 @@ FROM runtime AS outcomes
 COPY --from=outcomes-packages /opt/venv /opt/venv
 COPY service service
 COPY deploy/experiments.yaml deploy/experiments.yaml
-RUN python -m compileall -q contract service && install -d -o 10001 -g 10001 /archive /state
-ENV TWINSCORE_LOG=redis TWINSCORE_ARCHIVE=/archive TWINSCORE_STATE=/state
+RUN python -m compileall -q contract service && install -d -o 10001 -g 10001 /archive
+ENV TWINSCORE_LOG=redis TWINSCORE_ARCHIVE=/archive
 VOLUME /archive
 USER 10001:10001
 ENTRYPOINT ["python", "-m", "service", "outcomes"]
@@ -96,6 +96,7 @@ RUN python -m compileall -q contract service && install -d -o 10001 -g 10001 /st
 # 0.0.0.0 is the container's own address; who reaches it is decided where the port is published
 ENV HOST=0.0.0.0 PORT=8000 TWINSCORE_BUNDLES=/demo/bundles TWINSCORE_EXPERIMENTS=/app/deploy/experiments.yaml \
     TWINSCORE_LOG=redis TWINSCORE_STATE=/state
+VOLUME /state
 EXPOSE 8000
 USER 10001:10001
 # http.client and not urllib: a proxy in the environment must not answer for the service

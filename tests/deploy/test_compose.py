@@ -7,7 +7,9 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
-COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+WHOLE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+COMPOSE: dict[str, Any] = WHOLE["services"]
+VOLUMES: dict[str, Any] = WHOLE["volumes"]
 GPU: dict[str, Any] = yaml.safe_load((ROOT / "deploy" / "compose.gpu.yml").read_text())["services"]
 OURS = sorted(name for name, service in COMPOSE.items() if "build" in service)
 
@@ -29,15 +31,29 @@ def test_our_containers_can_neither_write_nor_gain_rights(name: str) -> None:
     assert service.get("user", "not root") not in ("root", "0", 0)
 
 
-def test_service_and_loader_wait_for_redis_and_the_loader_tries_again() -> None:
-    for name in ("service", "features"):
+def test_ours_wait_for_redis_and_the_loader_tries_again() -> None:
+    for name in ("service", "features", "outcomes"):
         assert COMPOSE[name]["depends_on"] == {"redis": {"condition": "service_healthy"}}
     assert COMPOSE["redis"]["healthcheck"]["test"]
     assert COMPOSE["features"]["restart"] == "on-failure"
 
 
-def test_loader_and_service_meet_in_one_redis() -> None:
+def test_loader_service_and_outcomes_meet_in_one_redis() -> None:
     assert COMPOSE["service"]["environment"]["REDIS_URL"] in COMPOSE["features"]["command"]
+    assert COMPOSE["service"]["environment"]["REDIS_URL"] == COMPOSE["outcomes"]["environment"]["REDIS_URL"]
+
+
+def test_redis_keeps_through_a_crash_what_was_acknowledged() -> None:
+    options = COMPOSE["redis"]["command"]
+    assert options[options.index("--appendonly") + 1] == "yes"
+    assert f"redis:{options[options.index('--dir') + 1]}" in COMPOSE["redis"]["volumes"]
+    assert COMPOSE["redis"]["restart"] == "unless-stopped"
+
+
+@pytest.mark.parametrize(("name", "folder"), [("service", "/state"), ("outcomes", "/archive")])
+def test_folders_that_are_written_to_outlive_their_containers(name: str, folder: str) -> None:
+    (volume,) = [mount.partition(":")[0] for mount in COMPOSE[name]["volumes"] if mount.endswith(f":{folder}")]
+    assert volume in VOLUMES
 
 
 def test_what_is_mounted_from_the_repository_exists() -> None:

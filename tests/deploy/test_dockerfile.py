@@ -55,6 +55,19 @@ def test_images_run_as_a_numeric_user_that_is_not_root(image: str) -> None:
     assert int(uid) > 0
 
 
+@pytest.mark.parametrize(
+    ("image", "variable", "folder"),
+    [("service", "TWINSCORE_STATE", "/state"), ("outcomes", "TWINSCORE_ARCHIVE", "/archive")],
+)
+def test_the_user_owns_the_volume_that_is_written_to(image: str, variable: str, folder: str) -> None:
+    own = _instructions(image)
+    user = next(line.split()[1] for line in own if line.startswith("USER"))
+    uid, gid = user.split(":")
+    assert f"VOLUME {folder}" in own
+    assert any(line.startswith("ENV") and f"{variable}={folder}" in line.split() for line in own)
+    assert any(line.endswith(f"install -d -o {uid} -g {gid} {folder}") for line in own)
+
+
 @pytest.mark.parametrize("image", IMAGES)
 def test_no_image_installs_torch(image: str) -> None:
     extras: dict[str, list[str]] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
