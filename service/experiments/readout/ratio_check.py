@@ -19,7 +19,10 @@ Users = Mapping[str, int]  # by arm
 
 
 def check(sums: ExperimentSums, names: Sequence[str], version: int, weights: Weights) -> SampleRatio:
-    """The check over these arms. `weights` has those of `version`, which stand in for versions that it lacks."""
+    """The check over these arms. `weights` has those of `version`, which stand in for versions that it lacks.
+
+    Where they are empty, nobody knows what was expected of those users: they are in no p.
+    """
     arms = {name: sums.arms.get(name, ArmSums()) for name in names}
     observed = {name: arm.moments.total("users") for name, arm in arms.items()}
     by_version = users_by_version(sums, names, version)
@@ -27,8 +30,9 @@ def check(sums: ExperimentSums, names: Sequence[str], version: int, weights: Wei
         number: _expected(users, weights.get(number, weights[version])) for number, users in by_version.items()
     }
     expected = {name: sum(each[name] for each in expected_by_version.values()) for name in names}
-    p_value = _p_value(observed, expected)
-    versions = _each({str(number): (by_version[number], each) for number, each in expected_by_version.items()})
+    known = [number for number in by_version if weights.get(number, weights[version])]
+    p_value = _p_value(observed, expected) if known else None
+    versions = _each({str(number): (by_version[number], expected_by_version[number]) for number in known})
     segments = {} if weights_changed(by_version, version, weights) else _of_segments(arms, expected)
     alarms = list(_alarms(observed, expected, p_value, versions, segments))
     return SampleRatio(

@@ -22,7 +22,9 @@ def readout_of(
     sums: ExperimentSums, experiment: Experiment, config_version: int, now: float, weights: Weights
 ) -> Readout:
     """The readout as of `now`, in seconds since 1970; `weights` of the arms by version of the configuration."""
-    weights = {config_version: {arm.name: arm.weight for arm in experiment.arms}, **weights}
+    # those of now say nothing of an earlier phase, whose own may be forgotten
+    current = {arm.name: arm.weight for arm in experiment.arms} if sums.phase == experiment.phase else {}
+    weights = {config_version: current, **weights}
     counted = {arm.name: sums.arms.get(arm.name, ArmSums()) for arm in experiment.arms}
     moments = {name: arm.moments for name, arm in counted.items()}
     control, measure = experiment.control_arm.name, experiment.measure
@@ -35,7 +37,9 @@ def readout_of(
     traffic = _traffic(sums, experiment, moments, now)
     verdict = decide(_question(experiment, moments, arms, comparisons), ratio, guardrails, traffic)
     days = max(0.0, 1000 * now - sums.first) / DAY if traffic.users else 0.0
-    changed = weights_changed(users_by_version(sums, names, config_version), config_version, weights)
+    by_version = users_by_version(sums, names, config_version)
+    changed = weights_changed(by_version, config_version, weights)
+    forgotten = [number for number in by_version if not weights.get(number, current)]
     return Readout(
         key=experiment.key,
         phase=sums.phase,
@@ -53,8 +57,12 @@ def readout_of(
         sample_ratio=ratio,
         guardrails=guardrails,
         history=list(history(sums, control, arms, measure)),
-        warnings=list(remarks(experiment, sums, comparisons, verdict, days, changed)),
+        warnings=[*remarks(experiment, sums, comparisons, verdict, days, changed), *map(_forgotten, forgotten)],
     )
+
+
+def _forgotten(version: int) -> str:
+    return f"the weights of version {version} are not in the history: the sample ratio of its users is not checked"
 
 
 def _tested(moments: Mapping[str, Moments], control: str, weights: Weights) -> list[str]:

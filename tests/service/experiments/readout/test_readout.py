@@ -163,3 +163,16 @@ def test_the_page_says_all() -> None:
     for part in ("ple (control)", "6,000", "peek-safe", "one look", "sample ratio: ok (p 1;", "guardrail calibration"):
         assert part in page
     assert len([line for line in page.splitlines() if line.startswith(("ctr ", "cvr ", "ctcvr ", "value "))]) == 4
+
+
+def test_the_weights_of_now_do_not_judge_an_earlier_phase() -> None:
+    def half(seed: int) -> ArmSums:
+        return counted(draw(1000, seed=seed), versions={7: 1000})
+
+    found, now = sums(phase=1, ple=half(1), dtn=half(2)), experiment(weights=(2000, 8000), phase=2)
+    forgotten = readout_of(found, now, 8, NOW, {})
+    assert (forgotten.sample_ratio.p_value, forgotten.sample_ratio.alarm) == (None, False)
+    assert any("weights of version 7 are not in the history" in line for line in forgotten.warnings)
+    kept = readout_of(found, now, 8, NOW, {7: {"ple": 5000, "dtn": 5000}})
+    assert kept.sample_ratio.p_value == 1.0
+    assert not any("not in the history" in line for line in kept.warnings)
