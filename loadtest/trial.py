@@ -10,6 +10,7 @@ arm: after `python -m service outcomes` the readout shows the same counts, and a
 import argparse
 import http.client
 import json
+import os
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
@@ -62,7 +63,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog="python -m loadtest.trial", description=__doc__, formatter_class=form)
-    parser.add_argument("--host", default="http://127.0.0.1:8000", help="default: http://127.0.0.1:8000")
+    where = f"http://{os.environ.get('HOST') or '127.0.0.1'}:{os.environ.get('PORT') or 8000}"
+    parser.add_argument("--host", default=where, help=f"default, of HOST and PORT: {where}")
     parser.add_argument("--users", type=int, default=2_000, help="default: 2000")
     parser.add_argument("--requests", type=int, default=3, help="of a user, on average; default: 3")
     parser.add_argument("--items", type=int, default=20, help="candidates of a request; default: 20")

@@ -118,9 +118,14 @@ class Versions:
 
 
 def read_live(redis: Redis, prefix: str) -> Source | None:
-    """The configuration in force, for a process without an event loop; None where there is none yet."""
-    last = read_head(redis, prefix).last
-    return None if last is None else parse_experiments(last.text or "", f"version {last.version}")
+    """The configuration in force, for a process without an event loop; None where there is none yet.
+
+    The newest of the history, since the live text may be one that no service takes; that text where no service was yet.
+    """
+    head = read_head(redis, prefix)
+    if head.last is not None:
+        return parse_experiments(head.last.text or "", f"version {head.last.version}")
+    return None if head.text is None else parse_experiments(head.text, live(prefix))
 
 
 def read_head(redis: Redis, prefix: str) -> Head:

@@ -9,7 +9,7 @@ from redis import Redis
 
 from contract.errors import ConfigError
 from service.experiments import keys
-from service.experiments.change.versions import Version
+from service.experiments.change.versions import Version, read_live
 from service.experiments.config import Experiments, Measure
 from service.experiments.outcomes.ledger import RulesOf
 from service.experiments.outcomes.sums import PhaseRules
@@ -42,8 +42,11 @@ class Rules:
             return None
 
     def _in_force(self) -> Experiments | None:
-        text = cast(bytes | None, self._redis.get(keys.live(self._prefix)))
-        return None if text is None else _parsed(text.decode(errors="replace"))
+        try:
+            source = read_live(self._redis, self._prefix)
+        except ConfigError:
+            return None
+        return None if source is None else source.config
 
     def _of_file(self) -> Experiments | None:
         try:

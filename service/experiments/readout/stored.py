@@ -10,7 +10,7 @@ from redis import Redis
 
 from contract.errors import ConfigError, StoreError
 from service.experiments import keys
-from service.experiments.change.versions import Version
+from service.experiments.change.versions import Version, read_live
 from service.experiments.config import Experiment
 from service.experiments.outcomes.store import read_sums
 from service.experiments.outcomes.sums import ExperimentSums
@@ -20,11 +20,8 @@ _PHASES_BACK = 1000  # that are looked for
 
 
 def configuration(redis: Redis, prefix: str, file: Path) -> Source:
-    """The text in force: of Redis, or else of the file."""
-    text = cast(bytes | None, redis.get(keys.live(prefix)))
-    if text is None:
-        return read_experiments(file)
-    return parse_experiments(text.decode(errors="replace"), keys.live(prefix))
+    """What is in force: of Redis, or else of the file."""
+    return read_live(redis, prefix) or read_experiments(file)
 
 
 def sums_of(redis: Redis, prefix: str, experiment: Experiment, phase: int | None) -> ExperimentSums | None:

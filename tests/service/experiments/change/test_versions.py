@@ -91,6 +91,19 @@ def test_a_process_without_an_event_loop_publishes_alike(redis: Redis) -> None:
     assert (head.last.version, head.last.author, head.last.note) == (3, "thompson", "weights")
 
 
+def test_a_live_text_that_no_service_takes_is_not_in_force(redis: Redis) -> None:
+    redis.set("t:experiments:live", source(7).text)  # and no service was there yet
+    live = read_live(redis, "t")
+    assert live is not None
+    assert live.config.version == 7
+    redis.delete("t:experiments:live")
+    publish_sync(redis, "t", source(3).text, "ann", "")
+    redis.set("t:experiments:live", "nothing that can be read: [")
+    live = read_live(redis, "t")
+    assert live is not None
+    assert live.config.version == 3
+
+
 def test_what_somebody_else_wrote_among_the_versions_is_left_out(redis: Redis, redis_address: str) -> None:
     redis.hset("t:experiments:versions", mapping={"2": "{}", "note": "x"})
 
