@@ -32,8 +32,10 @@ class Held:
         self.runs: list[int] = []
         self.requests: list[int] = []  # of all runs, in their order
         self.poison = -1  # an item
+        self.begun = 0  # runs, also those that wait at the gate
 
     def run(self, feed: Inputs) -> Scores:
+        self.begun += 1
         self.gate.acquire()
         self.runs.append(len(feed.item_ids))
         self.requests += dict.fromkeys(feed.request_ids[feed.request_of_item, 0].tolist())

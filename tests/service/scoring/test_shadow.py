@@ -162,6 +162,8 @@ def test_spare_work_goes_last_and_in_small_parts_and_is_not_taken_when_others_wa
         engine.gate.release(2)
         await asyncio.gather(first, real)
         assert not spare.scores.done()
+        while engine.begun < 3:  # the first part of the spare work
+            await asyncio.sleep(0.002)
         late = asyncio.create_task(queue.score(inputs(5, 30)))
         await asyncio.sleep(0.02)  # while the first part of the spare work runs
         engine.gate.release(4)
