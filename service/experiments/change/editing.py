@@ -1,5 +1,6 @@
 """Values changed within a configuration's text: all else, comments too, stays as somebody wrote it."""
 
+import json
 from collections.abc import Mapping
 from typing import cast
 
@@ -37,12 +38,14 @@ def _edit(text: str, place: Place, value: Value) -> tuple[int, int, str]:
     root = yaml.compose(text, Loader=yaml.SafeLoader)
     if root is None or (parent := _find(root, place[:-1])) is None:
         raise ConfigError(f"nothing at {'.'.join(map(str, place))} to edit")
+    if isinstance(parent, yaml.CollectionNode) and parent.flow_style and isinstance(value, str):
+        written = json.dumps(value, ensure_ascii=False)  # it might be JSON, and this is YAML too
     if (node := _find(parent, place[-1:])) is not None:
         return node.start_mark.index, node.end_mark.index, written
     mapping = cast(yaml.MappingNode, parent)
     keys = [key for key, _ in mapping.value]
     before = keys[min(1, len(keys) - 1)].start_mark  # the first key names what it is
-    if mapping.flow_style:  # it might be JSON
+    if mapping.flow_style:
         return before.index, before.index, f'"{place[-1]}": {written}, '
     return before.index, before.index, f"{place[-1]}: {written}\n{' ' * before.column}"
 

@@ -47,3 +47,9 @@ def test_texts_that_need_quotes_get_them() -> None:
 def test_a_place_that_is_not_there_is_an_error(place: tuple[str | int, ...]) -> None:
     with pytest.raises(ConfigError, match="to edit"):
         edited(EXPERIMENTS, {place: 1})
+
+
+def test_strings_in_json_stay_quoted() -> None:
+    text = '{"version": 1, "layers": [{"name": "a", "salt": "s.1"}]}'
+    changed = edited(text, {("version",): 2, ("layers", 0, "salt"): "s.2", ("layers", 0, "hash"): "unleash"})
+    assert json.loads(changed) == {"version": 2, "layers": [{"name": "a", "salt": "s.2", "hash": "unleash"}]}
