@@ -38,7 +38,7 @@ def _edit(text: str, place: Place, value: Value) -> tuple[int, int, str]:
     root = yaml.compose(text, Loader=yaml.SafeLoader)
     if root is None or (parent := _find(root, place[:-1])) is None:
         raise ConfigError(f"nothing at {'.'.join(map(str, place))} to edit")
-    if isinstance(parent, yaml.CollectionNode) and parent.flow_style and isinstance(value, str):
+    if isinstance(root, yaml.MappingNode) and root.flow_style and isinstance(value, str):
         written = json.dumps(value, ensure_ascii=False)  # it might be JSON, and this is YAML too
     if (node := _find(parent, place[-1:])) is not None:
         return node.start_mark.index, node.end_mark.index, written
