@@ -212,8 +212,9 @@ def test_the_editor_checks_then_applies_and_rolls_back(browser: Any, address: st
         page.get_by_label("Why").fill(EVIL)
         page.get_by_role("button", name="Apply").click()
         page.get_by_text("Version 8 was applied").wait_for()
+        # it is said first, then the list is drawn anew: the old card is "in force" until then
+        page.locator("article.version", has_text="Version 8").get_by_text("in force").wait_for()
         card = page.locator("article.version").first
-        card.get_by_text("in force").wait_for()
         assert "Version 8" in card.inner_text()
         assert "Zoë" in card.inner_text()
         assert EVIL in card.inner_text()
