@@ -57,7 +57,7 @@ def test_data_with_another_dictionary_are_refused(folder: Path, tmp_path: Path) 
 
 def test_a_split_without_labels_is_refused(folder: Path, tmp_path: Path) -> None:
     data = tiny.prepare(tmp_path / "data", tiny.schema())
-    file = data / "interactions" / "test.parquet"
+    file = data / "interactions" / "test" / "part-00000.parquet"
     none = pl.lit(None, pl.Float32)
     pl.read_parquet(file).with_columns(none.alias("label:ctr"), none.alias("label:cvr")).write_parquet(file)
     with pytest.raises(DataError, match="the test split has no labelled row"):

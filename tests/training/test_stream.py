@@ -128,9 +128,9 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
     for rows in (200_000, 2_000_000):  # 12 MB and 120 MB
         path = tmp_path / str(rows)
         tiny.prepare(path, tiny.schema(), rows=20_000)
-        part = pl.read_parquet(path / "interactions" / "train.parquet")
+        part = pl.read_parquet(path / "interactions" / "train" / "part-00000.parquet")
         whole = pl.concat([part] * (rows // 20_000), rechunk=True)
-        file = path / "interactions" / "train.parquet"
+        file = path / "interactions" / "train" / "part-00000.parquet"
         whole.write_parquet(file, row_group_size=20_000, compression="uncompressed")
         described = (path / "prepared.json").read_text().replace('"train":20000', f'"train":{rows}')
         (path / "prepared.json").write_text(described)

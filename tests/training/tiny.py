@@ -53,8 +53,8 @@ def prepare(path: Path, of: Schema, rows: int = 400, seed: int = 0) -> Path:
         for task in of.tasks:
             positive = random.random(rows) < np.where(signal, 0.8, 0.3)
             columns[f"label:{task.name}"] = pl.Series(positive.astype(np.float32))
-        (path / "interactions").mkdir(parents=True, exist_ok=True)
-        pl.DataFrame(columns).write_parquet(path / "interactions" / f"{split}.parquet")
+        (path / "interactions" / split).mkdir(parents=True, exist_ok=True)
+        pl.DataFrame(columns).write_parquet(path / "interactions" / split / "part-00000.parquet")
     for field in of.fields:
         if field.slots and field.encoding is Encoding.DICTIONARY:
             dictionary = Dictionary.build({f"value {i}": 1 for i in range(1, field.size)})

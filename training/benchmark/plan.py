@@ -13,7 +13,7 @@ from contract.errors import ConfigError, first_error
 from contract.files import sha256, write_text
 from contract.schema import Name, Strict
 from training.config import Recipe, read_recipe
-from training.datasets.prepared import SPLITS, Prepared
+from training.datasets.prepared import Prepared
 
 FILE = "benchmark.json"
 VARIANT = re.compile(r"(?P<name>[^=:]+)=(?P<model>\w+):(?P<settings>.+)")
@@ -80,7 +80,8 @@ def _variant(text: str, settings: Sequence[str]) -> Entry:
 def plan_of(data: Prepared, chosen: Sequence[Entry], search: Mapping[str, dict[str, Any]]) -> Plan:
     """The plan of this command."""
     files = {"schema": data.schema.fingerprint()}
-    files |= {split: sha256(data.path / "interactions" / f"{split}.parquet") for split in SPLITS}
+    for file in sorted((data.path / "interactions").glob("*/*.parquet")):
+        files[f"{file.parent.name}/{file.name}"] = sha256(file)
     recipes = {entry.name: entry.recipe().model_dump(mode="json") for entry in chosen}
     return Plan(source=data.description.source, data=files, recipes=recipes, search=dict(search))
 

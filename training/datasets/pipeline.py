@@ -163,7 +163,8 @@ def _write(
     impressions = pl.DataFrame(moment)
     for part, name in enumerate(SPLITS):
         chosen = impressions.filter(pl.Series(parts == part))
-        chosen.write_parquet(folder / "interactions" / f"{name}.parquet", row_group_size=ROW_GROUP)
+        (folder / "interactions" / name).mkdir()
+        chosen.write_parquet(folder / "interactions" / name / "part-00000.parquet", row_group_size=ROW_GROUP)
     digest = hashlib.sha256()
     for side, columns in tables.items():
         file = folder / f"{side}s" / "part-0.parquet"

@@ -2,7 +2,7 @@
 
     schema.json                 sizes, dictionary lineages and numeric scales filled in
     dictionaries/<field>.npz    value → id
-    interactions/<split>.parquet
+    interactions/<split>/*.parquet
                                 `:user` and `:item` (row numbers in users/ and items/), `label:<task>` (null: unknown),
                                 `truth:<task>` where the source knows it, and every field whose value belongs to the
                                 moment: context, cross, and user or item fields that came with the interaction
@@ -89,7 +89,7 @@ class Prepared:
 
     def interactions(self, split: SplitName) -> pl.LazyFrame:
         """Impressions of one split."""
-        return pl.scan_parquet(self.path / "interactions" / f"{split}.parquet", glob=False)
+        return pl.scan_parquet(sorted((self.path / "interactions" / split).glob("*.parquet")), glob=False)
 
     def matrices(self, split: SplitName) -> Matrices:
         """Load one split whole."""

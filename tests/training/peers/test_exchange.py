@@ -27,7 +27,7 @@ def numbers(tmp_path: Path, values: dict[str, list[float]]) -> Exchange:
     for split, of_split in values.items():
         labels = [float(i % 2) for i in range(len(of_split))]
         frame = pl.DataFrame({"x": of_split, "label:ctr": labels}, schema_overrides={"x": pl.Float32})
-        frame.write_parquet(path / "interactions" / f"{split}.parquet")
+        frame.write_parquet(path / "interactions" / split / "part-00000.parquet")
     return exchange(Prepared.open(path))
 
 
@@ -60,14 +60,14 @@ def test_columns_are_described(data: Prepared) -> None:
 def test_ids_out_of_range_count_as_missing_as_in_the_models(tmp_path: Path) -> None:
     schema = Schema(fields=(Field(name="u", side=Side.USER, size=9),), tasks=(tiny.CLICK,))
     path = tiny.prepare(tmp_path / "data", schema)
-    file = path / "interactions" / "test.parquet"
+    file = path / "interactions" / "test" / "part-00000.parquet"
     frame = pl.DataFrame({"u": [-1, 8, 9, 3], "label:ctr": [0.0, 1.0, 0.0, 1.0]}, schema_overrides={"u": pl.Int32})
     frame.write_parquet(file)
     assert exchange(Prepared.open(path)).arrays["test/f0"].tolist() == [0, 8, 0, 3]
 
 
 def test_labels_count_where_known_and_inside_the_space(data: Prepared) -> None:
-    file = data.path / "interactions" / "test.parquet"
+    file = data.path / "interactions" / "test" / "part-00000.parquet"
     frame = pl.read_parquet(file)
     unknown = pl.when(pl.int_range(pl.len()) < 10).then(None).otherwise(pl.col("label:ctr"))
     frame.with_columns(unknown.alias("label:ctr")).write_parquet(file)
