@@ -14,7 +14,8 @@ from contract.files import write_text
 from contract.schema import parse_schema
 from training.datasets.facts import Facts, facts_of
 from training.datasets.fields import Columns, guess_fields
-from training.datasets.raw import RawTable, read_table
+from training.datasets.raw import RawTable
+from training.datasets.raw_file import read_table
 from training.datasets.roles import CLICKS, CONVERSIONS, ITEM_IDS, OTHER_LABELS, TIMES, USER_IDS, first_named, plain
 
 ENOUGH_TIMES = 20  # distinct moments from which a split by time leaves something in every part

@@ -5,7 +5,6 @@ Rows are counted from 1, the header left out.
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -14,9 +13,7 @@ from numpy.typing import NDArray
 from contract.dictionary import canonical
 from contract.errors import DataError
 from contract.schema import Schema
-from training.datasets.csv_check import csv_header, require_even_rows
 
-SUFFIXES = (".csv", ".csv.gz", ".parquet")
 _ISO = r"^(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?))? ?(Z|[+-]\d{2}(?::?\d{2})?)?$"
 _LARGEST = float(np.finfo(np.float32).max)
 
@@ -129,38 +126,6 @@ def factorize(values: pl.Series) -> tuple[pl.Series, NDArray[np.int32]]:
     known = pl.DataFrame([distinct, places])
     joined = values.alias("value").to_frame().join(known, on="value", how="left", maintain_order="left")
     return distinct, joined["place"].fill_null(0).to_numpy()
-
-
-def read_table(path: Path, wanted: Collection[str] | None = None) -> RawTable:
-    """Read the wanted columns (None: all) of a CSV or Parquet file; DataError where it cannot be read or is empty."""
-    if not path.is_file():
-        raise DataError(f"{path}: no such file")
-    if not path.name.endswith(SUFFIXES):
-        raise DataError(f"{path}: unknown kind of file; {', '.join(SUFFIXES)} can be read")
-    try:
-        table = _read_parquet(path, wanted) if path.suffix == ".parquet" else _read_csv(path, wanted)
-    except (pl.exceptions.PolarsError, OSError, EOFError) as error:
-        raise DataError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
-    if not len(table):
-        raise DataError(f"{path}: has no rows")
-    return table
-
-
-def _read_parquet(path: Path, wanted: Collection[str] | None) -> RawTable:
-    scan = pl.scan_parquet(path, glob=False)
-    names = tuple(scan.collect_schema().names())
-    columns = [name for name in names if wanted is None or name in wanted]
-    frame = scan.select(columns).collect() if columns else pl.DataFrame(height=scan.select(pl.len()).collect().item())
-    return RawTable(str(path), frame, names)
-
-
-def _read_csv(path: Path, wanted: Collection[str] | None) -> RawTable:
-    names = csv_header(path)
-    require_even_rows(path, len(names))
-    places = [place for place, name in enumerate(names) if wanted is None or name in wanted]
-    frame = pl.read_csv(path, columns=places or [0], infer_schema=False, glob=False)
-    frame.columns = [names[place] for place in places or [0]]  # polars leaves doubled quotes in names
-    return RawTable(str(path), frame, names)
 
 
 def _iso_times(values: pl.Series) -> pl.Series:
