@@ -1,7 +1,10 @@
 """Rows from disk: each once an epoch, in an order of seed and epoch, joined with stored rows, in bounded memory."""
 
+import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +27,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     """Data whose users and items are stored apart, and whose numeric `age` is the row's number."""
     path = tiny.prepare(tmp_path_factory.mktemp("stream") / "data", tiny.schema(), rows=ROWS)
     random = np.random.default_rng(0)
-    for file in (path / "interactions").iterdir():
+    for file in (path / "interactions").glob("*/*.parquet"):
         moment = pl.read_parquet(file).with_columns(pl.Series("age", np.arange(ROWS, dtype=np.float32)))
         links = {USER: random.integers(0, 9, ROWS).astype(np.int32), ITEM: random.integers(0, 7, ROWS).astype(np.int32)}
         moment.drop("likes", "item").with_columns(**{k: pl.Series(v) for k, v in links.items()}).write_parquet(file)
@@ -107,6 +110,33 @@ def test_what_is_larger_than_memory_rows_is_streamed(data: Prepared) -> None:
     recipe = read_recipe("ple", assignments=[f"memory_rows={ROWS}"])
     assert isinstance(open_rows(data, "train", recipe, CPU), Batch)
     assert isinstance(open_rows(data, "train", recipe.model_copy(update={"memory_rows": ROWS - 1}), CPU), Stream)
+
+
+def test_parts_of_unequal_rows_are_one_split(data: Prepared, tmp_path: Path) -> None:
+    parts = cut(data, tmp_path / "parts", (130, 1, 0, 170, 99))
+    assert len(list((parts.path / "interactions" / "train").iterdir())) == 5
+    one, many = (Batch.of(each.matrices("train"), each.schema, CPU) for each in (data, parts))
+    for name in ("request_ids", "request_dense", "item_ids", "item_dense", "labels", "counted", "users"):
+        assert torch.equal(getattr(one, name), getattr(many, name)), name
+    streamed = stream(parts)
+    assert len(streamed) == ROWS
+    assert torch.equal(streamed.labels, one.labels)
+    assert numbers(list(streamed.in_order(64))) == list(range(ROWS))
+    batches = list(streamed.epoch(32, 1, 0))
+    assert [len(batch) for batch in batches] == [32] * 12 + [16]
+    met = numbers(batches)
+    assert sorted(met) == list(range(ROWS))
+    assert torch.equal(torch.cat([batch.labels for batch in batches]), one.labels[met])
+
+
+def cut(data: Prepared, path: Path, rows: Sequence[int]) -> Prepared:
+    """A copy whose training split is cut into parts of these rows."""
+    assert sum(rows) == ROWS
+    shutil.copytree(data.path, path)
+    whole = pl.read_parquet(path / "interactions" / "train" / "part-00000.parquet")
+    for part, end in enumerate(accumulate(rows)):
+        whole[end - rows[part] : end].write_parquet(path / "interactions" / "train" / f"part-{part:05}.parquet")
+    return Prepared.open(path)
 
 
 PEAK = """

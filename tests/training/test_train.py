@@ -150,7 +150,7 @@ def constant_labels(path: Path) -> Path:
     import polars as pl
 
     tiny.prepare(path, Schema(fields=(Field(name="user", side=Side.USER, size=9),), tasks=(Task(name="t", label="l"),)))
-    for file in (path / "interactions").iterdir():
+    for file in (path / "interactions").glob("*/*.parquet"):
         pl.read_parquet(file).with_columns(pl.lit(0.0).cast(pl.Float32).alias("label:t")).write_parquet(file)
     return path
 
