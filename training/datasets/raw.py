@@ -3,7 +3,7 @@
 Rows are counted from 1, the header left out.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,24 +13,51 @@ from numpy.typing import NDArray
 from contract.dictionary import canonical
 from contract.errors import DataError
 from contract.schema import Schema
+from training.datasets.partitions import Held, Partition, Table
 
 _ISO = r"^(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?))? ?(Z|[+-]\d{2}(?::?\d{2})?)?$"
 _LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where the rows of a column stand in their file, and those found bad; `refused` None: the first one raises."""
+
+    rows: NDArray[np.int64]  # counted from 1
+    lines: NDArray[np.int64] | None = None
+    refused: dict[int, str] | None = None  # by place in the column: why
+
+    def name(self, index: int) -> str:
+        """The row for a message."""
+        line = "" if self.lines is None else f" (line {self.lines[index]})"
+        return f"row {self.rows[index]}{line}"
+
+
+@dataclass(frozen=True)
 class RawColumn:
-    """One column of a raw table, and where it was read."""
+    """One column of a raw table, and where it was read; `place` None: the whole table."""
 
     where: str
     values: pl.Series
+    place: Place | None = None
 
     def refuse(self, bad: pl.Series, what: str) -> None:
-        """Raise DataError for the first row where `bad` is true; `{}` in `what` becomes the row's value."""
-        if (row := bad.arg_max()) is not None and bad[row]:
-            value = repr(self.values[row])
-            value = value if len(value) < 60 else value[:57] + "…"
-            raise DataError(f"{self.where}, row {row + 1}: {what.format(value)}")
+        """Refuse the rows where `bad` is true; `{}` in `what` becomes the row's value.
+
+        DataError for the first one, unless bad rows are noted to be skipped.
+        """
+        if (first := bad.arg_max()) is None or not bad[first]:
+            return
+        refused = None if self.place is None else self.place.refused
+        if refused is None:
+            row = f"row {first + 1}" if self.place is None else self.place.name(first)
+            raise DataError(f"{self.where}, {row}: {self._said(first, what)}")
+        for index in bad.arg_true().to_list():
+            refused.setdefault(index, f"{self.where}: {self._said(index, what)}")
+
+    def _said(self, index: int, what: str) -> str:
+        value = repr(self.values[index])
+        return what.format(value if len(value) < 60 else value[:57] + "…")
 
     def texts(self) -> pl.Series:
         """The canonical text of each value; null where missing."""
@@ -60,20 +87,37 @@ class RawColumn:
 
     def moments(self) -> NDArray[np.int64]:
         """Times as int64 that sort as the times do; DataError where one is missing or not a time."""
+        values = self._times()
+        self.refuse(values.is_null(), "{} is not a time; use ISO 8601 (2026-01-31T12:00:00Z) or epoch numbers")
+        if values.dtype.is_float():
+            return _ordered(values.fill_null(0).to_numpy())
+        return values.to_physical().cast(pl.Int64).fill_null(0).to_numpy()
+
+    def instants(self) -> pl.Series:
+        """Times as UTC Datetime("us"), null where missing; numbers are epoch seconds, or milli- or microseconds."""
+        values = self._times()
+        given = self.values.is_not_null()
+        given = given if self.values.dtype != pl.String else given & (self.values.str.strip_chars() != "")
+        self.refuse(values.is_null() & given, "{} is not a time; use ISO 8601 or epoch numbers")
+        if values.dtype.is_float():
+            size = values.abs()
+            unit = pl.Series(np.where(size >= 1e14, 1.0, np.where(size >= 1e11, 1e3, 1e6)))
+            values = (values * unit).floor().cast(pl.Int64, strict=False).cast(pl.Datetime("us"))
+        return values
+
+    def _times(self) -> pl.Series:
+        """Float64, or Datetime("us") of UTC; null where it is neither."""
         values = self.values
         if values.dtype == pl.String:
             values = values.str.strip_chars()
             numbers = values.cast(pl.Float64, strict=False)
             mostly_numbers = 2 * numbers.null_count() < len(values)  # so that the odd one out is named
             values = numbers if mostly_numbers else _iso_times(values)
-        if values.dtype.is_float():
-            values = values.fill_nan(None).rank("dense").cast(pl.Int64)
-        elif values.dtype == pl.Date:
-            values = values.cast(pl.Datetime("us"))
-        if not values.dtype.is_integer() and values.dtype != pl.Datetime:
-            raise DataError(f"{self.where}: holds {values.dtype} values; times are ISO 8601 or numbers")
-        self.refuse(values.is_null(), "{} is not a time; use ISO 8601 (2026-01-31T12:00:00Z) or epoch numbers")
-        return values.to_physical().cast(pl.Int64).to_numpy()
+        if values.dtype.is_numeric():
+            return values.cast(pl.Float64).fill_nan(None)
+        if values.dtype == pl.Date or values.dtype == pl.Datetime:
+            return values.cast(pl.Datetime("us"))
+        raise DataError(f"{self.where}: holds {values.dtype} values; times are ISO 8601 or numbers")
 
 
 @dataclass(frozen=True)
@@ -92,6 +136,11 @@ class RawTable:
     def __len__(self) -> int:
         return len(self.frame)
 
+    @property
+    def partitions(self) -> Sequence[Partition]:
+        """The whole, as the one partition of a `Table`."""
+        return (Held(self.where, self.frame),)
+
     def __contains__(self, name: str) -> bool:
         return name in self.names
 
@@ -108,9 +157,9 @@ class Raw:
 
     source: str
     schema: Schema
-    interactions: RawTable
-    users: RawTable | None = None
-    items: RawTable | None = None
+    interactions: RawTable | Table
+    users: RawTable | Table | None = None
+    items: RawTable | Table | None = None
 
 
 def shown_names(names: Collection[str]) -> str:
@@ -126,6 +175,12 @@ def factorize(values: pl.Series) -> tuple[pl.Series, NDArray[np.int32]]:
     known = pl.DataFrame([distinct, places])
     joined = values.alias("value").to_frame().join(known, on="value", how="left", maintain_order="left")
     return distinct, joined["place"].fill_null(0).to_numpy()
+
+
+def _ordered(values: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Floats as int64 that sort as they do: the same in every chunk, which ranks would not be."""
+    bits = (values + 0.0).view(np.int64)  # no -0.0
+    return np.where(bits < 0, np.int64(-1) ^ (bits & np.int64(2**63 - 1)), bits)
 
 
 def _iso_times(values: pl.Series) -> pl.Series:
