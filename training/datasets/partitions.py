@@ -4,7 +4,7 @@ A partition is read by one process from its first row to its last, and gives the
 is read; that is what lets an unfinished run go on, and several machines write what one would.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -29,7 +29,8 @@ class Rejected(NamedTuple):
 class Chunk:
     """Up to CHUNK rows of a partition as raw columns: cells of text files as text, others as typed.
 
-    Rows that could not even be parsed are in `rejected` and not in `frame`.
+    Rows that could not even be parsed are in `rejected` and not in `frame`. `notes` counts what the source did on
+    purpose or found odd, by a phrase for people: rows it left out, values it did not expect.
     """
 
     where: str  # the file, for messages
@@ -37,6 +38,7 @@ class Chunk:
     rows: NDArray[np.int64]  # of the file, counted from 1, [len(frame)]
     lines: NDArray[np.int64] | None = None  # of a text file, [len(frame)]
     rejected: tuple[Rejected, ...] = ()
+    notes: Mapping[str, int] = field(default_factory=dict)
 
 
 class Partition(Protocol):
