@@ -1,8 +1,9 @@
 """A split that is read from disk while training: memory does not grow with its rows.
 
-Blocks of consecutive rows, as large as the row groups that `prepare` writes, come in an order that seed and epoch
-decide. Some blocks at a time make a pool, whose rows are shuffled; a thread reads the next pool meanwhile. Users and
-items are held in memory and joined by row number. Under torchrun every process reads its own blocks.
+Blocks are the row groups that `prepare` writes, never across two of them or two files, so that each is decoded once;
+they come in an order that seed and epoch decide. Some blocks at a time make a pool, whose rows are shuffled; a thread
+reads the next pool meanwhile. Users and items are held in memory and joined by row number. Under torchrun every process
+reads its own blocks.
 
 polars slices a Parquet file by decoding only the row groups that overlap, so whole groups need no other library.
 """
@@ -12,18 +13,30 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
+from pathlib import Path
+from typing import NamedTuple
 
+import polars as pl
 import torch
 from torch import Tensor
 
+from contract.errors import DataError
 from training.batches import Batch, Rows, ahead, joined, shuffled, targets
 from training.config import Recipe
 from training.datasets.prepared import USER, Prepared, SplitName
 from training.device import CPU
 from training.distributed import place
 
-BLOCK = 131_072  # rows: prepare's row groups
+BLOCK = 131_072  # rows: the row groups of every part, but for its last
 RESIDENT = 0.5  # of a GPU's free memory, at most, for a split that stays there
+
+
+class Block(NamedTuple):
+    """Rows [start, start + rows) of one file."""
+
+    part: Path
+    start: int
+    rows: int
 
 
 @dataclass(frozen=True)
@@ -56,13 +69,25 @@ class Stream:
             return None
         return torch.tensor(self.data.interactions(self.split).select(USER).collect()[USER].to_numpy())
 
+    @cached_property
+    def blocks(self) -> list[Block]:
+        """All rows in order; DataError where the files hold other rows than `prepare` wrote."""
+        parts = [(part, _rows(part)) for part in self.data.parts(self.split)]
+        if (found := sum(rows for _, rows in parts)) != len(self):
+            raise DataError(
+                f"{parts[0][0].parent}: {found:,} rows where prepared.json has {len(self):,}; prepare the data again"
+            )
+        blocks = [
+            Block(part, start, min(self.block_rows, rows - start))
+            for part, rows in parts
+            for start in range(0, rows, self.block_rows)
+        ]
+        return blocks or [Block(parts[0][0], 0, 0)]
+
     def steps(self, batch_size: int) -> int:
         """As many as the process with most rows needs."""
         world = place().world
-        return max(
-            math.ceil(self._rows_of(self._blocks(rank, world)) / _part(batch_size, rank, world))
-            for rank in range(world)
-        )
+        return max(math.ceil(_sum(self._own(rank, world)) / _part(batch_size, rank, world)) for rank in range(world))
 
     def epoch(self, batch_size: int, seed: int, epoch: int, skip: int = 0) -> Iterator[Batch]:
         size, given = _part(batch_size, *place()), skip
@@ -73,15 +98,16 @@ class Stream:
             yield self.sample(1).blank()
 
     def in_order(self, size: int, start: int = 0, stop: int | None = None) -> Iterator[Batch]:
-        end = len(self) if stop is None else stop
-        blocks = (self._read(begin, min(begin + self.block_rows, end)) for begin in range(start, end, self.block_rows))
-        return (batch for block in ahead(blocks, depth=1) for batch in block.in_order(size))
+        parts = map(self._read, _between(self.blocks, start, len(self) if stop is None else stop))
+        return (batch for part in ahead(parts, depth=1) for batch in part.in_order(size))
 
     def sample(self, rows: int) -> Batch:
-        """Rows of blocks that lie evenly over the split."""
-        wanted = max(1, min(math.ceil(rows / self.block_rows), self._count))  # no rows: one empty block
-        blocks = [self._block(part * self._count // wanted) for part in range(wanted)]
-        return joined([block.rows(slice(0, math.ceil(rows / wanted))) for block in blocks])
+        """The first rows of blocks that lie evenly over the split."""
+        count = len(self.blocks)
+        wanted = max(1, min(math.ceil(rows * count / max(1, len(self))), count))
+        chosen = [self.blocks[part * count // wanted] for part in range(wanted)]
+        share = min(1.0, rows / max(1, _sum(chosen)))
+        return joined([self._read(b._replace(rows=math.ceil(b.rows * share))) for b in chosen]).rows(slice(0, rows))
 
     @cached_property
     def _targets(self) -> tuple[Tensor, Tensor]:
@@ -91,41 +117,32 @@ class Stream:
         columns = self.data.interactions(self.split).select(name for name in names if name in known).collect()
         return targets(self.data.by_task(columns, "label"), self.data.schema)
 
-    @property
-    def _count(self) -> int:
-        return math.ceil(len(self) / self.block_rows)
-
-    def _blocks(self, rank: int, world: int) -> range:
-        """The blocks of one process: the same ones in every epoch."""
-        return range(rank, self._count, world)
-
-    def _rows_of(self, blocks: Sequence[int]) -> int:
-        return sum(min(self.block_rows, len(self) - block * self.block_rows) for block in blocks)
+    def _own(self, rank: int, world: int) -> list[Block]:
+        """The blocks of one process, the same ones in every epoch: large and small ones are dealt in turn."""
+        return sorted(self.blocks, key=lambda block: -block.rows)[rank::world]
 
     def _pools(self, seed: int, epoch: int, skip: int) -> Iterator[Batch]:
         """Shuffled rows of this process, from its row `skip` of the epoch on; pools before that are not read."""
         rank, world = place()
-        own = self._blocks(rank, world)
-        order = [own[place] for place in shuffled(len(own), seed, epoch).tolist()]
-        many = max(1, self.shuffle_rows // self.block_rows)
-        pools = [order[start : start + many] for start in range(0, len(order), many)]
-        starts = accumulate(map(self._rows_of, pools), initial=0)
+        own = self._own(rank, world)
+        pools = _pooled([own[place] for place in shuffled(len(own), seed, epoch).tolist()], self.shuffle_rows)
+        starts = accumulate(map(_sum, pools), initial=0)
         wanted = [
             (number, pool, max(0, skip - start))
             for number, (pool, start) in enumerate(zip(pools, starts, strict=False))
-            if start + self._rows_of(pool) > skip
+            if start + _sum(pool) > skip
         ]
         return ahead((self._pool(pool, drop, (seed, epoch, number, rank)) for number, pool, drop in wanted), depth=1)
 
-    def _pool(self, blocks: Sequence[int], drop: int, key: tuple[int, ...]) -> Batch:
-        rows = joined([self._block(block) for block in blocks])
+    def _pool(self, blocks: Sequence[Block], drop: int, key: tuple[int, ...]) -> Batch:
+        rows = joined([self._read(block) for block in blocks])
         return rows.rows(shuffled(len(rows), *key)[drop:])
 
-    def _block(self, block: int) -> Batch:
-        return self._read(block * self.block_rows, (block + 1) * self.block_rows)
-
-    def _read(self, start: int, stop: int) -> Batch:
-        moment = self.data.interactions(self.split).slice(start, stop - start).collect()
+    def _read(self, block: Block) -> Batch:
+        try:  # of one file: to open all of them for each block costs as much as a block at a thousand
+            moment = pl.scan_parquet(block.part, glob=False).slice(block.start, block.rows).collect()
+        except pl.exceptions.PolarsError as error:
+            raise _unreadable(block.part, error) from None
         return Batch.of(self.data.joined(moment), self.data.schema, CPU)
 
 
@@ -137,6 +154,41 @@ def open_rows(data: Prepared, split: SplitName, recipe: Recipe, device: torch.de
     if device.type == "cuda" and rows.nbytes < RESIDENT * torch.cuda.mem_get_info(device)[0]:
         return rows.to(device)
     return rows
+
+
+def _rows(part: Path) -> int:
+    """Of one file, by its footer."""
+    try:
+        return int(pl.scan_parquet(part, glob=False).select(pl.len()).collect().item())
+    except pl.exceptions.PolarsError as error:
+        raise _unreadable(part, error) from None
+
+
+def _unreadable(part: Path, error: Exception) -> DataError:
+    reason = str(error).partition("\n")[0]
+    return DataError(f"{part}: cannot be read ({reason}); prepare the data again")
+
+
+def _sum(blocks: Sequence[Block]) -> int:
+    return sum(block.rows for block in blocks)
+
+
+def _between(blocks: Sequence[Block], start: int, stop: int) -> Iterator[Block]:
+    """Rows [start, stop) of the split: the blocks that overlap, cut at both ends."""
+    for block, first in zip(blocks, accumulate((block.rows for block in blocks), initial=0), strict=False):
+        low, high = max(start, first), min(stop, first + block.rows)
+        if low < high:
+            yield Block(block.part, block.start + low - first, high - low)
+
+
+def _pooled(blocks: Sequence[Block], most: int) -> list[list[Block]]:
+    """Consecutive blocks of at most `most` rows together, or one larger block."""
+    pools: list[list[Block]] = []
+    for block in blocks:
+        if not pools or _sum(pools[-1]) + block.rows > most:
+            pools.append([])
+        pools[-1].append(block)
+    return pools
 
 
 def _part(batch_size: int, rank: int, world: int) -> int:

@@ -9,7 +9,8 @@
     users/*.parquet             `:key` (raw id) and the user's encoded fields, latest values; items/ likewise
     prepared.json               source, rows a split; written last
 
-Encoded columns: Int32 (categorical), Array(Int32, max_length) (multi, padded with 0), Float32 (numeric).
+Encoded columns: Int32 (categorical), Array(Int32, max_length) (multi, padded with 0), Float32 (numeric); beside a
+weighted multi field `<field>:weights`, Array(Float32, max_length). Crosses are no columns: `joined` computes them.
 """
 
 from dataclasses import dataclass
@@ -87,9 +88,15 @@ class Prepared:
         """Stored rows of users or items: `:key` and encoded fields."""
         return pl.scan_parquet(sorted((self.path / f"{side.value}s").glob("*.parquet")), glob=False)
 
+    def parts(self, split: SplitName) -> list[Path]:
+        """The files of one split, in the order of its rows; DataError where there are none."""
+        if found := sorted((self.path / "interactions" / split).glob("*.parquet")):
+            return found
+        raise DataError(f"{self.path / 'interactions' / split}: no part-*.parquet; prepare the data again")
+
     def interactions(self, split: SplitName) -> pl.LazyFrame:
         """Impressions of one split."""
-        return pl.scan_parquet(sorted((self.path / "interactions" / split).glob("*.parquet")), glob=False)
+        return pl.scan_parquet(self.parts(split), glob=False)
 
     def matrices(self, split: SplitName) -> Matrices:
         """Load one split whole."""
@@ -129,6 +136,11 @@ class Prepared:
         }
 
 
+def weights_column(field: Field) -> str:
+    """The column beside a weighted field that holds the weights of its ids."""
+    return f"{field.name}:weights"
+
+
 def ids_matrix(columns: dict[str, pl.Series], fields: tuple[Field, ...], rows: int) -> NDArray[np.int32]:
     """Id columns of these fields side by side: [rows, slots]."""
     parts = [columns[f.name].to_numpy().reshape(rows, f.slots) for f in fields if f.slots]
@@ -136,6 +148,7 @@ def ids_matrix(columns: dict[str, pl.Series], fields: tuple[Field, ...], rows: i
 
 
 def dense_matrix(columns: dict[str, pl.Series], fields: tuple[Field, ...], rows: int) -> NDArray[np.float32]:
-    """Numeric columns of these fields side by side: [rows, numerics]."""
-    parts = [columns[f.name].to_numpy().reshape(rows, 1) for f in fields if f.kind is Kind.NUMERIC]
+    """Numbers and weights of these fields side by side: [rows, numbers]."""
+    names = [(f.name if f.kind is Kind.NUMERIC else weights_column(f), f.numbers) for f in fields if f.numbers]
+    parts = [columns[name].to_numpy().reshape(rows, width) for name, width in names]
     return np.hstack([np.empty((rows, 0), np.float32), *parts]).astype(np.float32, copy=False)
