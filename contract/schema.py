@@ -8,98 +8,21 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable
-from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic import Field as Attribute
+from pydantic import ValidationError, model_validator
 
 from contract.errors import SchemaError, first_error
+from contract.field import Encoding, Field, Kind, Name, Side, Strict
 from contract.files import write_text
 
-Name = Annotated[str, Attribute(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]*$", max_length=64)]
-
-
-class Side(StrEnum):
-    """Where a field's value comes from. `user` and `context` are one a request; `item` and `cross` one a candidate."""
-
-    USER = "user"  # stored row of the user
-    CONTEXT = "context"  # arrives with the request
-    ITEM = "item"  # stored row of the item
-    CROSS = "cross"  # arrives with the candidate: user x item, position, price now
-
-
-class Kind(StrEnum):
-    """What a value is."""
-
-    CATEGORICAL = "categorical"
-    MULTI = "multi"
-    NUMERIC = "numeric"
-
-
-class Encoding(StrEnum):
-    """How a categorical value becomes an id."""
-
-    DICTIONARY = "dictionary"
-    HASH = "hash"
-
-
-class Strict(BaseModel):
-    """Frozen, and unknown keys are errors: a typo must not pass for a default."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Field(Strict):
-    """One feature. `size`, `lineage`, `mean` and `scale` are measured by `prepare`, not written by hand."""
-
-    name: Name
-    side: Side
-    kind: Kind = Kind.CATEGORICAL
-    column: str | None = None  # in the raw file, where it differs from `name`
-    encoding: Encoding = Encoding.DICTIONARY
-    min_count: int = Attribute(default=1, ge=1)
-    buckets: int | None = Attribute(default=None, ge=1, le=2**31 - 2)
-    max_length: int | None = Attribute(default=None, ge=1, le=1024)
-    separator: str = Attribute(default="|", min_length=1)
-    transform: Literal["none", "log1p"] = "none"
-    default: str | float | None = None  # raw value where none is given; None: id 0, or 0.0
-    size: int = Attribute(default=0, ge=0)  # ids are in [0, size)
-    lineage: str = ""  # which dictionary: two first builds from other data differ, extensions agree
-    mean: float = 0.0
-    scale: float = Attribute(default=1.0, gt=0)
-
-    @property
-    def slots(self) -> int:
-        """How many id columns the field takes in a row."""
-        return {Kind.NUMERIC: 0, Kind.CATEGORICAL: 1, Kind.MULTI: self.max_length or 0}[self.kind]
-
-    @property
-    def needs_dictionary(self) -> bool:
-        """Whether its ids come from a dictionary, not from hashing or from being a number."""
-        return self.kind is not Kind.NUMERIC and self.encoding is Encoding.DICTIONARY
-
-    @property
-    def source(self) -> str:
-        """The raw column."""
-        return self.column or self.name
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if (self.max_length is not None) != (self.kind is Kind.MULTI):
-            raise ValueError(f"field '{self.name}': max_length is for kind 'multi', and needed there")
-        if self.kind is Kind.NUMERIC and isinstance(self.default, str):
-            raise ValueError(f"field '{self.name}': a numeric default must be a number")
-        if (self.buckets is not None) != (self.encoding is Encoding.HASH) or (self.buckets and self.slots == 0):
-            raise ValueError(f"field '{self.name}': buckets is for encoding 'hash' of ids, and needed there")
-        return self
-
-    def meaning(self) -> list[object]:
-        """All that changes what an encoded value of this field means."""
-        default = str(self.default) if self.default is not None else None
-        return [self.name, self.side, self.kind, self.encoding, self.buckets, self.max_length, default, self.lineage]
+__all__ = [
+    "Encoding", "Field", "Kind", "Name", "Schema", "Side", "Split", "Strict", "Task",
+    "dense_columns", "parse_schema", "read_schema", "slot_columns", "widths",
+]  # fmt: skip
 
 
 class Task(Strict):
@@ -112,15 +35,21 @@ class Task(Strict):
 
 
 class Split(Strict):
-    """How interactions are divided; `time` and `user` keep later rows, or whole users, out of training."""
+    """How interactions are divided; `time` and `user` keep later rows, or whole users, out of training.
 
-    by: Literal["random", "time", "user"] = "random"
+    By `column`: each row says train, validation or test there.
+    """
+
+    by: Literal["random", "time", "user", "column"] = "random"
+    column: str | None = None  # raw
     train: float = Attribute(default=0.8, gt=0, lt=1)
     validation: float = Attribute(default=0.1, gt=0, lt=1)
     seed: int = 20261122
 
     @model_validator(mode="after")
-    def _leaves_a_test_part(self) -> Self:
+    def _consistent(self) -> Self:
+        if (self.column is not None) != (self.by == "column"):
+            raise ValueError("split: column is for by 'column', and needed there")
         if self.train + self.validation >= 1 - 1e-9:
             raise ValueError("split: train + validation must leave a part for test (their sum must stay below 1)")
         return self
@@ -142,7 +71,10 @@ class Schema(Strict):
         for what, names in (("field", [f.name for f in self.fields]), ("task", [t.name for t in self.tasks])):
             if doubled := [name for name, count in Counter(names).items() if count > 1]:
                 raise ValueError(f"{what} '{doubled[0]}' appears twice; names must be unique")
-        inputs = {field.source for field in self.fields}
+        for field in self.fields:
+            if field.cross:
+                self._check_cross(field, field.cross)
+        inputs = {column for field in self.fields for column in field.columns}
         binary = {task.name for task in self.tasks if task.kind == "binary"}
         for task in self.tasks:
             if task.label in inputs:
@@ -154,6 +86,17 @@ class Schema(Strict):
         if self.split.by == "user" and self.user_key is None:
             raise ValueError("split by user needs the top-level key 'user_key' (a column)")
         return self
+
+    def _check_cross(self, field: Field, pair: tuple[str, str]) -> None:
+        known = {each.name: each for each in self.fields}
+        for name in pair:
+            if name not in known or known[name].kind is not Kind.CATEGORICAL or known[name].cross:
+                raise ValueError(
+                    f"field '{field.name}': crosses '{name}', which is not a categorical field with a column"
+                )
+        of_request = all(known[name].side in (Side.USER, Side.CONTEXT) for name in pair)
+        if field.side is not (side := Side.CONTEXT if of_request else Side.CROSS):
+            raise ValueError(f"field '{field.name}': side must be '{side}', since it crosses {' and '.join(pair)}")
 
     def on(self, *sides: Side) -> tuple[Field, ...]:
         """Fields of these sides, side by side in the order asked for, schema order inside one."""
@@ -194,9 +137,20 @@ def slot_columns(fields: Iterable[Field]) -> dict[str, slice]:
     return columns
 
 
-def dense_columns(fields: Iterable[Field]) -> dict[str, int]:
-    """Which dense column each numeric field takes in the matrix of these fields."""
-    return {name: i for i, name in enumerate(f.name for f in fields if f.kind is Kind.NUMERIC)}
+def dense_columns(fields: Iterable[Field]) -> dict[str, slice]:
+    """Which dense columns each numeric or weighted field takes in the matrix of these fields."""
+    columns, start = {}, 0
+    for field in fields:
+        if field.numbers:
+            columns[field.name] = slice(start, start + field.numbers)
+            start += field.numbers
+    return columns
+
+
+def widths(fields: Iterable[Field]) -> tuple[int, int]:
+    """How many id columns and dense columns the matrices of these fields have."""
+    chosen = tuple(fields)
+    return sum(field.slots for field in chosen), sum(field.numbers for field in chosen)
 
 
 def parse_schema(content: object, where: str) -> Schema:

@@ -19,7 +19,7 @@ from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
 from contract.bundle import INPUTS, Arrays, Precision
 from contract.errors import ConfigError
-from contract.schema import Schema, Side, dense_columns
+from contract.schema import Schema, Side, widths
 from export.graph import large_products
 from export.half import halved
 from export.parity import SplitSession
@@ -91,8 +91,7 @@ def split_rows(rows: Batch, schema: Schema) -> Arrays:
 
 def parted(inputs: Arrays, schema: Schema) -> Arrays:
     """Inputs of the whole graph as those of the split ones; each candidate is an item of its own."""
-    stored = schema.on(Side.ITEM)
-    ids, dense = sum(field.slots for field in stored), len(dense_columns(stored))
+    ids, dense = widths(schema.on(Side.ITEM))
     return {
         **inputs,
         "item_ids": inputs["item_ids"][:, :ids],

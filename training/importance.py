@@ -141,11 +141,13 @@ def shuffled(batch: Batch, schema: Schema, field: str, order: Tensor) -> Batch:
         (schema.item_fields, "item_ids", "item_dense"),
     ):
         slots, numbers = slot_columns(side), dense_columns(side)
+        changed = {}
         if field in slots:
-            return replace(batch, **{ids: _reordered(getattr(batch, ids), slots[field], order)})
+            changed[ids] = _reordered(getattr(batch, ids), slots[field], order)
         if field in numbers:
-            columns = slice(numbers[field], numbers[field] + 1)
-            return replace(batch, **{dense: _reordered(getattr(batch, dense), columns, order)})
+            changed[dense] = _reordered(getattr(batch, dense), numbers[field], order)
+        if changed:
+            return replace(batch, **changed)
     raise KeyError(field)
 
 

@@ -13,7 +13,7 @@ import orjson
 from numpy.typing import NDArray
 
 from contract.bundle import Arrays
-from contract.schema import Schema, dense_columns
+from contract.schema import Schema, widths
 from service.api.inference_messages import InferInput, InferOutput
 from service.errors import INVALID_REQUEST, ServiceProblem
 from service.scoring.engine import Scores
@@ -47,8 +47,9 @@ def input_specs(schema: Schema) -> dict[str, Spec]:
     """Inputs of contract.bundle.INPUTS, also those of width 0."""
     specs: dict[str, Spec] = {}
     for side, fields in zip(_SIDES, (schema.request_fields, schema.item_fields), strict=True):
-        specs[f"{side}_ids"] = Spec(side, "INT32", sum(field.slots for field in fields))
-        specs[f"{side}_dense"] = Spec(side, "FP32", len(dense_columns(fields)))
+        ids, dense = widths(fields)
+        specs[f"{side}_ids"] = Spec(side, "INT32", ids)
+        specs[f"{side}_dense"] = Spec(side, "FP32", dense)
     specs[OWNER] = Spec("item", "INT32")
     return specs
 

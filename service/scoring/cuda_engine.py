@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from contract.bundle import TOLERANCE, Bundle, difference
 from contract.errors import BundleError
 from contract.rows import layout
-from contract.schema import Side, dense_columns
+from contract.schema import Side, widths
 from service.scoring.buckets import candidate_buckets, fitting, request_buckets
 from service.scoring.cuda_session import CudaOptions, check_tensorrt, open_cuda_session
 from service.scoring.device_lane import Lane, Step, form
@@ -66,8 +66,7 @@ class CudaEngine:
         self._graphs = bundle.graphs if split else {"candidate": bundle.model_path}
         self._variants = [end for end in ("", PLAIN) if f"candidate{end}" in self._graphs]
         self._tasks = list(bundle.manifest.tasks)
-        stored = bundle.schema.on(Side.ITEM)
-        self._ids, self._dense = sum(field.slots for field in stored), len(dense_columns(stored))
+        self._ids, self._dense = widths(bundle.schema.on(Side.ITEM))
         self._cross = layout(bundle.schema, bundle.dictionaries, Side.CROSS)
         self._buckets = candidate_buckets(largest)
         self.items: DeviceTable | None = None

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from contract.bundle import Bundle
 from contract.errors import BundleError, ConfigError
 from contract.rows import Layout, layout
-from contract.schema import Side, dense_columns
+from contract.schema import Side, widths
 from service.scoring.inputs import Inputs
 from service.scoring.item_table import ItemTable
 
@@ -50,8 +50,7 @@ class CpuEngine:
         self._cross = layout(bundle.schema, bundle.dictionaries, Side.CROSS)
         self._plain = PLAIN if f"candidate{PLAIN}" in self._sessions else ""
         self._tasks = list(bundle.manifest.tasks)
-        stored = bundle.schema.on(Side.ITEM)
-        self._ids, self._dense = sum(field.slots for field in stored), len(dense_columns(stored))
+        self._ids, self._dense = widths(bundle.schema.on(Side.ITEM))
         self.items: ItemTable | None = None
         if "item" in self._sessions:
             width = self._sessions["item"].get_outputs()[0].shape[1]

@@ -118,7 +118,8 @@ class Encoder:
         rows: slice | NDArray[np.int64],
         values: Sequence[Any],
     ) -> None:
-        matrices[field.kind is Kind.NUMERIC][rows, place[field.name]] = encode_field(field, self._dictionaries, values)
+        encoded = encode_field(field, self._dictionaries, values)
+        matrices[field.kind is Kind.NUMERIC][rows, place[field.name]] = encoded if field.slots else encoded[:, None]
 
     def _culprit(self, field: Field, rows: list[int], values: list[Any], error: ValueError) -> ServiceProblem:
         for i, value in zip(rows, values, strict=True):
@@ -145,7 +146,7 @@ class Encoder:
 
 
 Matrices = tuple[NDArray[np.int32], NDArray[np.float32]]  # ids [n, slots], numerics [n, numerics]
-Place = dict[str, slice | int]  # columns of a field in the ids, or its column in the numerics
+Place = dict[str, slice]  # columns of a field in the ids, or in the numbers
 
 
 def _places(fields: tuple[Field, ...]) -> Place:

@@ -9,7 +9,7 @@ import numpy as np
 
 from contract.bundle import Bundle, Manifest, difference, latest_version, read_bundle
 from contract.errors import BundleError
-from contract.schema import Schema
+from contract.schema import Schema, widths
 from service.metrics import Metrics
 from service.scoring.batching import Batcher
 from service.scoring.cuda_engine import CudaEngine
@@ -127,15 +127,12 @@ def check_golden(bundle: Bundle, engine: Engine) -> None:
 
 def zeros(schema: Schema, candidates: int) -> Inputs:
     """Inputs of one request without any feature."""
-    request, item = schema.request_fields, schema.item_fields
-    widths = [
-        (sum(field.slots for field in fields), sum(not field.slots for field in fields)) for fields in (request, item)
-    ]
+    (ids, dense), (item_ids, item_dense) = widths(schema.request_fields), widths(schema.item_fields)
     return one_request(
-        np.zeros((1, widths[0][0]), np.int32),
-        np.zeros((1, widths[0][1]), np.float32),
-        np.zeros((candidates, widths[1][0]), np.int32),
-        np.zeros((candidates, widths[1][1]), np.float32),
+        np.zeros((1, ids), np.int32),
+        np.zeros((1, dense), np.float32),
+        np.zeros((candidates, item_ids), np.int32),
+        np.zeros((candidates, item_dense), np.float32),
     )
 
 

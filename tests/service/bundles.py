@@ -53,7 +53,7 @@ class Graph:
         self.tables = {task.name: draw.normal(size=TABLE).astype(np.float32) for task in schema.tasks}
         self.weights: dict[tuple[str, str], NDArray[np.float32]] = {}
         for side, fields in (("request", schema.request_fields), ("item", schema.item_fields)):
-            slots, numerics = sum(field.slots for field in fields), len(dense_columns(fields))
+            slots, numerics = sum(field.slots for field in fields), sum(field.numbers for field in fields)
             for task in schema.tasks:
                 self.weights[task.name, f"{side}_ids"] = draw.normal(size=(slots, 1)).astype(np.float32)
                 self.weights[task.name, f"{side}_dense"] = draw.normal(size=(numerics, 1)).astype(np.float32)
@@ -147,7 +147,7 @@ class Graph:
 
 
 def _widths(fields: tuple[Field, ...]) -> tuple[int, int]:
-    return sum(field.slots for field in fields), len(dense_columns(fields))
+    return sum(field.slots for field in fields), sum(field.numbers for field in fields)
 
 
 def draw_inputs(schema: Schema, requests: int, candidates: int, seed: int = 0) -> Arrays:
@@ -156,7 +156,7 @@ def draw_inputs(schema: Schema, requests: int, candidates: int, seed: int = 0) -
 
     def side(fields: tuple[Field, ...], rows: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         ids = draw.integers(0, TABLE + 9, (rows, sum(field.slots for field in fields))).astype(np.int32)
-        return ids, draw.normal(size=(rows, len(dense_columns(fields)))).astype(np.float32)
+        return ids, draw.normal(size=(rows, sum(field.numbers for field in fields))).astype(np.float32)
 
     owner = np.sort(draw.integers(0, requests, candidates)).astype(np.int32)
     arrays = (*side(schema.request_fields, requests), *side(schema.item_fields, candidates), owner)
@@ -196,11 +196,11 @@ def encode(schema: Schema, sides: tuple[Side, ...], rows: list[dict[str, Any]]) 
     """Raw feature rows as matrices of ids and of numbers, column by column."""
     fields = schema.on(*sides)
     ids = np.zeros((len(rows), sum(field.slots for field in fields)), np.int32)
-    dense = np.zeros((len(rows), len(dense_columns(fields))), np.float32)
+    dense = np.zeros((len(rows), sum(field.numbers for field in fields)), np.float32)
     places: dict[str, Any] = {**slot_columns(fields), **dense_columns(fields)}
     for field in fields:
         values = encode_field(field, dictionaries(schema), [row.get(field.name) for row in rows])
-        (ids if field.slots else dense)[:, places[field.name]] = values
+        (ids if field.slots else dense)[:, places[field.name]] = values if field.slots else values[:, None]
     return ids, dense
 
 

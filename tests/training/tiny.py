@@ -10,7 +10,7 @@ from torch import Tensor
 
 from contract.dictionary import Dictionary
 from contract.files import write_text
-from contract.schema import Encoding, Field, Kind, Schema, Side, Task, dense_columns
+from contract.schema import Encoding, Field, Kind, Schema, Side, Task
 from training.datasets.prepared import SPLITS, Description
 
 FIELDS = (
@@ -37,7 +37,7 @@ def inputs(of: Schema, items: int, requests: int, seed: int = 0) -> tuple[Tensor
     sides = [
         (
             torch.from_numpy(_ids(random, fields, rows)),
-            torch.from_numpy(random.normal(size=(rows, len(dense_columns(fields)))).astype(np.float32)),
+            torch.from_numpy(random.normal(size=(rows, sum(field.numbers for field in fields))).astype(np.float32)),
         )
         for rows, fields in ((requests, of.request_fields), (items, of.item_fields))
     ]

@@ -101,7 +101,7 @@ def _of(field: Field, matrices: Matrices, schema: Schema) -> NDArray[Any]:
     fields = schema.request_fields if request else schema.item_fields
     if field.kind is Kind.NUMERIC:
         dense = matrices.request_dense if request else matrices.item_dense
-        return dense[:, dense_columns(fields)[field.name]]
+        return dense[:, dense_columns(fields)[field.name]][:, 0]
     ids = matrices.request_ids if request else matrices.item_ids
     return ids[:, slot_columns(fields)[field.name]]
 
