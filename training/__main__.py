@@ -12,6 +12,7 @@ from contract.command import run
 COMMANDS = {
     "prepare": ("training.datasets.prepare", "raw files → a prepared data set: schema, dictionaries, Parquet"),
     "schema": ("training.datasets.draft", "draft a schema file from your own data"),
+    "describe": ("training.describe.command", "what a prepared data set holds: rates, coverage, drift, leaks"),
     "train": ("training.train", "a prepared data set → a trained model in a RUN folder"),
     "evaluate": ("training.assessment", "metrics of a trained model on a prepared data set"),
     "benchmark": ("training.benchmark.command", "models compared: tuned alike, several seeds, a report with intervals"),

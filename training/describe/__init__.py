@@ -1,0 +1,1 @@
+"""What a prepared data set holds, and what is wrong with it: `python -m training describe`."""

@@ -1,0 +1,107 @@
+"""The findings in a terminal: what to act on comes first."""
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from training.datasets.prepared import SPLITS
+from training.describe.figures import count, digits, number, share
+from training.describe.findings import FieldFound, FieldSplit, Findings
+
+WIDTH = 120  # columns that the widest table needs: a narrower terminal wraps lines rather than cut cells
+
+
+def print_findings(console: Console, found: Findings) -> None:
+    """Alarms in red, warnings, labels, oracle, fields, rows that repeat."""
+    wide = Console(file=console.file, width=max(console.width, WIDTH), highlight=False)
+    for remark in found.alarms:
+        wide.print(f"[bold red]LEAK[/]     [red]{escape(remark.text)}[/]")
+    if not found.alarms:
+        wide.print("[green]no leak:[/] no field alone tells a label (AUC above 0.95), and none equals one")
+    for remark in found.warnings:
+        wide.print(f"[yellow]warning[/]  {escape(remark.text)}")
+    wide.print(f"\n{escape(found.source)}: {count(found.users)} users, {count(found.items)} items")
+    wide.print(_labels(found))
+    if found.oracle:
+        wide.print("\nThe stored truth itself: what the best model can reach", style="bold")
+        wide.print(_oracle(found))
+    wide.print("\nFields, over impressions", style="bold")
+    wide.print(_fields(found))
+    wide.print(
+        "new: values that training never met (≈ estimate, ≥ at least). PSI: drift from training, ! above .1, !! above "
+        ".25 beyond chance.\nAUC: of the field alone, fitted on training, measured on held-out rows.",
+        style="dim",
+    )
+    repeated = ", ".join(f"{split} {count(found.duplicates.repeated[split])}" for split in SPLITS)
+    trained = ", ".join(f"{split} {count(found.duplicates.trained[split])}" for split in SPLITS[1:])
+    wide.print(f"\nRows equal to an earlier one, by hash: {repeated}; that training has too: {trained}")
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for title in columns:
+        table.add_column(title.removeprefix(">"), justify="right" if title.startswith(">") else "left")
+    return table
+
+
+def _labels(found: Findings) -> Table:
+    table = _table("split", "task", "over", ">rows", ">positive", ">rate", ">95 % interval", ">to training", ">unknown")
+    for split in SPLITS:
+        for task in found.tasks:
+            own = task.splits[split]
+            rate = f"mean {number(own.mean)}" if task.kind == "continuous" else share(own.answers.rate)
+            between = f"{share(own.answers.low)} – {share(own.answers.high)}" if task.kind == "binary" else "–"
+            table.add_row(
+                split,
+                escape(task.name),
+                "impressions" if task.space == "all" else f"{escape(task.space)} = 1",
+                count(own.answers.rows),
+                count(own.answers.positives),
+                rate,
+                between,
+                "" if own.lift is None else f"× {number(own.lift)}",
+                count(own.unknown),
+            )
+    return table
+
+
+def _oracle(found: Findings) -> Table:
+    table = _table("split", "task", ">rows", ">AUC", ">log loss", ">RMSE", ">calibration")
+    for each in found.oracle:
+        numbers = (each.auc, each.log_loss, each.rmse, each.calibration)
+        table.add_row(each.split, escape(each.task), count(each.rows), *map(digits, numbers))
+    return table
+
+
+def _fields(found: Findings) -> Table:
+    aucs = [f">AUC {task.name}" for task in found.tasks]
+    table = _table(
+        "field", "side", "kind", ">ids", ">met", ">coverage", ">new val", ">new test", ">PSI val", ">PSI test", *aucs
+    )
+    for field in found.fields:
+        train, held = field.splits["train"], [field.splits[split] for split in SPLITS[1:]]
+        table.add_row(
+            escape(field.name),
+            field.side,
+            field.kind,
+            count(field.size) if field.size else "–",
+            count(train.distinct) if field.size else "–",
+            share(train.coverage),
+            *(new_share(field, split) for split in held),
+            *(_psi(split) for split in held),
+            *(f"[bold red]{digits(leak.auc)}[/]" if leak.alarm else digits(leak.auc) for leak in field.leaks),
+        )
+    return table
+
+
+def new_share(field: FieldFound, split: FieldSplit) -> str:
+    """Share of new values, and how it is known."""
+    sign = {"estimate": "≈ ", "at least": "≥ ", "exact": ""}[field.new_is]
+    return "–" if split.new is None else f"{sign if split.new or sign == '≥ ' else ''}{share(split.new)}"
+
+
+def _psi(split: FieldSplit) -> str:
+    if split.drift is None:
+        return "–"
+    mark = {"steady": "", "moved": " !", "drifted": " !!"}[split.drift.word]
+    return f"{split.drift.psi:.3f}{mark}"
