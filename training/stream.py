@@ -102,12 +102,14 @@ class Stream:
         return (batch for part in ahead(parts, depth=1) for batch in part.in_order(size))
 
     def sample(self, rows: int) -> Batch:
-        """The first rows of blocks that lie evenly over the split."""
-        count = len(self.blocks)
-        wanted = max(1, min(math.ceil(rows * count / max(1, len(self))), count))
-        chosen = [self.blocks[part * count // wanted] for part in range(wanted)]
-        share = min(1.0, rows / max(1, _sum(chosen)))
-        return joined([self._read(b._replace(rows=math.ceil(b.rows * share))) for b in chosen]).rows(slice(0, rows))
+        """Stretches of consecutive rows that begin evenly over the split."""
+        rows = min(rows, len(self))
+        count = max(1, math.ceil(rows / self.block_rows))
+        starts = [k * len(self) // count for k in range(count)]
+        lengths = [(k + 1) * rows // count - k * rows // count for k in range(count)]
+        stretches = [_between(self.blocks, start, start + of) for start, of in zip(starts, lengths, strict=True)]
+        none = self.blocks[0]._replace(rows=0)
+        return joined([self._read(block) for blocks in stretches for block in blocks] or [self._read(none)])
 
     @cached_property
     def _targets(self) -> tuple[Tensor, Tensor]:

@@ -9,13 +9,19 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 import torch
+from rich.console import Console
 
+from contract.errors import DataError
 from tests.training import tiny
 from training.batches import Batch
 from training.config import read_recipe
 from training.datasets.prepared import ITEM, USER, Prepared
+from training.distributed import Place
+from training.fit import fit
+from training.models import build_model
 from training.stream import Stream, open_rows
 
 CPU = torch.device("cpu")
@@ -135,8 +141,78 @@ def cut(data: Prepared, path: Path, rows: Sequence[int]) -> Prepared:
     shutil.copytree(data.path, path)
     whole = pl.read_parquet(path / "interactions" / "train" / "part-00000.parquet")
     for part, end in enumerate(accumulate(rows)):
-        whole[end - rows[part] : end].write_parquet(path / "interactions" / "train" / f"part-{part:05}.parquet")
+        whole[end - rows[part] : end].write_parquet(
+            path / "interactions" / "train" / f"part-{part:05}.parquet", row_group_size=60
+        )
     return Prepared.open(path)
+
+
+def test_no_block_crosses_two_files_or_row_groups(data: Prepared, tmp_path: Path) -> None:
+    parts = cut(data, tmp_path / "parts", (130, 1, 0, 170, 99))
+    alone = [len(batch) for batch in stream(parts, block_rows=60).in_order(1000)]
+    assert alone == [60, 60, 10, 1, 60, 60, 50, 60, 39]
+    groups = [pq.read_metadata(part) for part in parts.parts("train")]
+    assert alone == [of.row_group(g).num_rows for of in groups for g in range(of.num_row_groups) if of.num_rows]
+
+
+def test_pools_fill_up_with_small_blocks(data: Prepared, tmp_path: Path) -> None:
+    parts = cut(data, tmp_path / "parts", (10,) * 40)
+    met = numbers(list(stream(parts, shuffle_rows=100, block_rows=60).epoch(32, 1, 0)))
+    assert len({row // 10 for row in met[:100]}) == 10
+    assert len({row // 10 for row in met[:30]}) > 5
+
+
+@pytest.mark.parametrize("rows", [90, 250])
+def test_a_sample_of_small_parts_has_the_rows_asked_for(rows: int, data: Prepared, tmp_path: Path) -> None:
+    parts = cut(data, tmp_path / "parts", (5,) * 40 + (200,))
+    met = numbers([stream(parts, block_rows=60).sample(rows)])
+    assert len(met) == len(set(met)) == rows
+    assert min(met) == 0
+    assert max(met) >= 200
+
+
+def test_processes_take_all_rows_between_them_in_as_many_steps(
+    data: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = cut(data, tmp_path / "parts", (70, 70, 70, 70, 70, 50))  # of each but the last: blocks of 60 and of 10
+    met: list[int] = []
+    for rank in (0, 1):
+        monkeypatch.setattr("training.stream.place", lambda rank=rank: Place(rank, 2))
+        streamed = stream(parts, block_rows=60)
+        batches = list(streamed.epoch(20, 1, 0))
+        assert len(batches) == streamed.steps(20) <= 23  # 20, where the rows were divided evenly
+        met += [row for batch in batches if batch.counted.any() for row in numbers([batch])]
+        skipped = list(streamed.epoch(20, 1, 0, skip=7))
+        assert numbers(skipped) == numbers(batches[7:])
+    assert sorted(met) == list(range(ROWS))
+
+
+def test_a_damaged_or_absent_part_is_named(data: Prepared, tmp_path: Path) -> None:
+    parts = cut(data, tmp_path / "parts", (130, 100, 170))
+    first, second, third = parts.parts("train")
+    whole = second.read_bytes()
+    for content in (whole[: len(whole) // 2], b""):
+        second.write_bytes(content)
+        with pytest.raises(DataError, match=r"part-00001\.parquet: cannot be read .*prepare the data again"):
+            list(stream(parts).in_order(64))
+    second.unlink()
+    with pytest.raises(DataError, match=r"train: 300 rows where prepared\.json has 400"):
+        list(stream(parts).in_order(64))
+    first.unlink()
+    third.unlink()
+    with pytest.raises(DataError, match=r"interactions/train: no part-\*\.parquet"):
+        list(stream(parts).in_order(64))
+
+
+def test_training_reads_no_label_of_a_streamed_split_but_by_batches(data: Prepared) -> None:
+    recipe = read_recipe("ple", assignments=["memory_rows=0", "epochs=1", "model.embedding=4"])
+    torch.manual_seed(0)
+    train = stream(data)
+    validation = Batch.of(data.matrices("validation"), data.schema, CPU)
+    fit(build_model("ple", data.schema, recipe.model), train, validation, recipe, 0, Console(quiet=True))
+    assert "_targets" not in vars(train)
+    assert len(train.labels) == ROWS  # as a split that is judged does
+    assert "_targets" in vars(train)
 
 
 PEAK = """
