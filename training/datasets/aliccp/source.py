@@ -14,7 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from training.datasets.aliccp.columns import notes, to_columns
-from training.datasets.aliccp.files import COMMON, SKELETON, File, Part, find
+from training.datasets.aliccp.files import COMMON, PARTS, SKELETON, File, Part, find
 from training.datasets.aliccp.layout import IMPRESSION, INDEX, LABELS, SPLIT, USER, aliccp_schema, columns, with_length
 from training.datasets.aliccp.lines import COMMON_CELLS, SKELETON_CELLS, Lines, parse
 from training.datasets.partitions import CHUNK, Chunk, Rejected, Table
@@ -93,9 +93,8 @@ class Users:
 def read_aliccp(folder: Path, validation: float, history: int, min_count: int) -> Raw:
     """The four files of a folder, found but not yet read; DataError names one that is absent."""
     schema = aliccp_schema(history, min_count)
-    parts: tuple[Part, Part] = ("train", "test")
-    impressions = [Impressions(find(folder, SKELETON, part), part, validation) for part in parts]
-    users = Users(tuple(find(folder, COMMON, part) for part in parts), history)
+    impressions = [Impressions(find(folder, SKELETON, part), part, validation) for part in PARTS]
+    users = Users(tuple(find(folder, COMMON, part) for part in PARTS), history)
     shown = (INDEX, *LABELS, SPLIT, *columns(IMPRESSION))
     return Raw(
         f"aliccp: {validation:g} of the training rows validate, histories of {history}",
@@ -110,7 +109,8 @@ def _uniform(rows: NDArray[np.int64]) -> NDArray[np.float64]:
     mixed = rows.astype(np.uint64) * _MIX[0]
     mixed = (mixed ^ (mixed >> np.uint64(30))) * _MIX[1]
     mixed = (mixed ^ (mixed >> np.uint64(27))) * _MIX[2]
-    return (mixed >> np.uint64(11)) * 2.0**-53
+    uniform: NDArray[np.float64] = (mixed >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return uniform
 
 
 def _parsed(file: File, cells: tuple[str, ...]) -> Iterator[tuple[Lines, tuple[Rejected, ...], int]]:
