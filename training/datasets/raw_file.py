@@ -1,44 +1,177 @@
-"""A raw file read whole: CSV cells as text, Parquet cells as typed."""
+"""Raw tables of files: each file a partition, in chunks; small tables whole."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from contract.errors import DataError
-from training.datasets.csv_check import csv_header, require_even_rows
+from training.datasets.compressed import PACKED
+from training.datasets.csv_file import csv_names, csv_pieces
+from training.datasets.json_lines import json_names, json_pieces
+from training.datasets.mixed import stacked
+from training.datasets.parquet_file import parquet_names, parquet_pieces
+from training.datasets.partitions import CHUNK, Chunk, Rejected, Table
 from training.datasets.raw import RawTable
+from training.datasets.raw_folder import Keys, RawFile, files_of
 
-SUFFIXES = (".csv", ".csv.gz", ".parquet")
+BLOCK = 1 << 24  # bytes of text that are parsed at once
+MOST_REJECTED = 100_000  # in a chunk; more are no accident
+_SAMPLE, _LEAST_SAMPLE = 1 << 24, 1 << 16  # bytes of JSON lines that are searched for names: in all, and in a file
 
 
-def read_table(path: Path, wanted: Collection[str] | None = None) -> RawTable:
-    """Read the wanted columns (None: all) of a CSV or Parquet file; DataError where it cannot be read or is empty."""
-    if not path.is_file():
-        raise DataError(f"{path}: no such file")
-    if not path.name.endswith(SUFFIXES):
-        raise DataError(f"{path}: unknown kind of file; {', '.join(SUFFIXES)} can be read")
-    try:
-        table = _read_parquet(path, wanted) if path.suffix == ".parquet" else _read_csv(path, wanted)
-    except (pl.exceptions.PolarsError, OSError, EOFError) as error:
-        raise DataError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
-    if not len(table):
+@dataclass(frozen=True)
+class FilePartition:
+    """A file of a raw table; `alone`: a table must have rows."""
+
+    path: Path
+    name: str  # inside the table
+    columns: tuple[str, ...]
+    keys: Keys
+    size: int
+    changed: int  # nanoseconds
+    alone: bool
+
+    @property
+    def identity(self) -> str:
+        """Name, size and time of change."""
+        return f"{self.name}:{self.size}:{self.changed}"
+
+    def chunks(self) -> Iterator[Chunk]:
+        """All chunks; DataError where the file cannot be read, or has no rows and is the only one."""
+        yield from regrouped(self.pieces())
+
+    def pieces(self) -> Iterator[Chunk]:
+        """All rows in pieces of any size."""
+        empty = True
+        for piece in _pieces(self.path, self.columns):
+            empty = False
+            yield replace(piece, frame=self._complete(piece.frame))
+        if empty and self.alone:
+            raise DataError(f"{self.path}: has no rows")
+
+    def _complete(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """With the folders' values, and nulls for columns that other files have."""
+        absent = [pl.lit(None, pl.String).alias(name) for name in self.columns if name not in frame.columns]
+        given = [pl.lit(value, pl.String).alias(key) for key, value in self.keys if key in self.columns]
+        complete = frame.with_columns(absent).with_columns(given)
+        return complete.select(self.columns)
+
+
+def table_of(path: Path, wanted: Collection[str] | None = None) -> Table:
+    """The table of a file, or of all files of a folder, with the wanted columns (None: all)."""
+    names, partitions = _opened(path, wanted)
+    return Table(str(path), names, partitions)
+
+
+def read_table(path: Path, wanted: Collection[str] | None = None, rows: int | None = None) -> RawTable:
+    """A table in memory (its first `rows` rows, None: all); DataError for the first row that cannot be parsed."""
+    names, partitions = _opened(path, wanted)
+    frames, left = [], rows
+    for piece in (piece for partition in partitions for piece in partition.pieces()):
+        if piece.rejected:
+            raise refusal(piece.rejected[0])
+        frames.append(piece.frame if left is None else piece.frame.head(left))
+        left = None if left is None else left - len(frames[-1])
+        if left == 0:
+            break
+    if not frames:
         raise DataError(f"{path}: has no rows")
-    return table
+    return RawTable(str(path), stacked(frames), names)
 
 
-def _read_parquet(path: Path, wanted: Collection[str] | None) -> RawTable:
-    scan = pl.scan_parquet(path, glob=False)
-    names = tuple(scan.collect_schema().names())
-    columns = [name for name in names if wanted is None or name in wanted]
-    frame = scan.select(columns).collect() if columns else pl.DataFrame(height=scan.select(pl.len()).collect().item())
-    return RawTable(str(path), frame, names)
+def refusal(row: Rejected) -> DataError:
+    """The error for a row that may not be skipped."""
+    line = "" if row.line is None else f" (line {row.line})"
+    return DataError(f"{row.where}, row {row.row}{line}: {row.why}")
 
 
-def _read_csv(path: Path, wanted: Collection[str] | None) -> RawTable:
-    names = csv_header(path)
-    require_even_rows(path, len(names))
-    places = [place for place, name in enumerate(names) if wanted is None or name in wanted]
-    frame = pl.read_csv(path, columns=places or [0], infer_schema=False, glob=False)
-    frame.columns = [names[place] for place in places or [0]]  # polars leaves doubled quotes in names
-    return RawTable(str(path), frame, names)
+def regrouped(pieces: Iterable[Chunk], size: int = CHUNK) -> Iterator[Chunk]:
+    """The same rows in chunks of `size` rows, but for the last; a rejected row comes with the row behind it."""
+    held: list[Chunk] = []
+    for piece in pieces:
+        held.append(piece)
+        if sum(len(chunk.frame) for chunk in held) >= size:
+            rest = _joined(held)
+            while len(rest.frame) >= size:
+                chunk, rest = _cut(rest, size)
+                yield chunk
+            held = [rest]
+        _limit_rejected(held)
+    if held and (len(held[0].frame) or any(chunk.rejected for chunk in held) or len(held) > 1):
+        yield _joined(held)
+
+
+def _joined(chunks: list[Chunk]) -> Chunk:
+    lines = [chunk.lines for chunk in chunks if chunk.lines is not None]
+    return Chunk(
+        chunks[0].where,
+        stacked([chunk.frame for chunk in chunks]),
+        np.concatenate([chunk.rows for chunk in chunks]),
+        np.concatenate(lines) if lines else None,
+        tuple(row for chunk in chunks for row in chunk.rejected),
+    )
+
+
+def _cut(chunk: Chunk, size: int) -> tuple[Chunk, Chunk]:
+    """The first `size` rows, and the rest."""
+    before = [row for row in chunk.rejected if row.row < chunk.rows[size - 1]]
+    halves = (slice(0, size), tuple(before)), (slice(size, None), chunk.rejected[len(before) :])
+    first, rest = (
+        Chunk(chunk.where, chunk.frame[part], chunk.rows[part], None if chunk.lines is None else chunk.lines[part], bad)
+        for part, bad in halves
+    )
+    return first, rest
+
+
+def _limit_rejected(held: list[Chunk]) -> None:
+    bad = [row for chunk in held for row in chunk.rejected]
+    if len(bad) > MOST_REJECTED:
+        raise DataError(f"{refusal(bad[0])}; {len(bad) - 1:,} rows after it cannot be parsed either")
+
+
+def _opened(path: Path, wanted: Collection[str] | None) -> tuple[tuple[str, ...], list[FilePartition]]:
+    """Names of all columns, and a partition a file."""
+    files = files_of(path)
+    names = tuple(dict.fromkeys(name for known in _names(files) for name in known))
+    columns = tuple(name for name in names if wanted is None or name in wanted) or names[:1]
+    return names, [_partition(file, columns, len(files) == 1) for file in files]
+
+
+def _partition(file: RawFile, columns: tuple[str, ...], alone: bool) -> FilePartition:
+    stat = file.path.stat()
+    return FilePartition(file.path, file.name, columns, file.keys, stat.st_size, stat.st_mtime_ns, alone)
+
+
+def _names(files: list[RawFile]) -> Iterator[tuple[str, ...]]:
+    """Column names of each file; DataError where two CSV files disagree."""
+    first: tuple[Path, set[str]] | None = None
+    sample = max(_LEAST_SAMPLE, _SAMPLE // len(files))
+    for file in files:
+        names = _names_in(file.path, sample)
+        if _kind(file.path) == "csv":
+            first = first or (file.path, set(names))
+            if odd := sorted(first[1] ^ set(names)):
+                raise DataError(
+                    f"{file.path}: column '{odd[0]}' is in its header or in that of {first[0]}, not in both"
+                )
+        yield (*names, *(key for key, _ in file.keys))
+
+
+def _kind(path: Path) -> str:
+    suffixes = [suffix for suffix in path.suffixes if suffix not in PACKED]
+    return suffixes[-1].removeprefix(".")
+
+
+def _names_in(path: Path, sample: int) -> tuple[str, ...]:
+    if _kind(path) == "csv":
+        return csv_names(path)
+    return parquet_names(path) if _kind(path) == "parquet" else json_names(path, sample)
+
+
+def _pieces(path: Path, columns: tuple[str, ...]) -> Iterator[Chunk]:
+    if _kind(path) == "csv":
+        return csv_pieces(path, columns, BLOCK)
+    return parquet_pieces(path, columns) if _kind(path) == "parquet" else json_pieces(path, columns, BLOCK)

@@ -7,7 +7,8 @@ from contract.errors import DataError
 from contract.files import whole_file
 from contract.schema import Schema, Side
 from training.datasets.raw import Raw, RawTable
-from training.datasets.raw_file import SUFFIXES, read_table
+from training.datasets.raw_file import read_table
+from training.datasets.raw_folder import SUFFIXES
 from training.datasets.schema_file import read_schema_file, write_schema_file
 
 SCHEMA = "schema.yaml"

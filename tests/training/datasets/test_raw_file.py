@@ -15,14 +15,14 @@ from training.datasets.raw_file import read_table
     [
         (b"", "the file is empty"),
         (b"a,b\n", "has no rows"),
-        (b"a,b\n1,2\n3\n4,5\n", r"row 2: 1 cells where the header has 2"),
-        (b"a,b\n1,2\n3,4,5\n", r"row 2: 3 cells"),
-        (b"a,b\n1,2\n\n3,4\n", r"row 2: 0 cells"),
-        (b'a,b\n"x,1\ny",2\n"z",3,4\n', r"row 2: 3 cells"),
-        (b'a,b\n1,"2\n3,4\n', r"row 1: 2 cells|never closed"),
+        (b"a,b\n1,2\n3\n4,5\n", r"row 2 \(line 3\): 1 cells where the header has 2"),
+        (b"a,b\n1,2\n3,4,5\n", r"row 2 \(line 3\): 3 cells"),
+        (b"a,b\n1,2\n\n3,4\n", r"row 2 \(line 3\): 0 cells"),
+        (b'a,b\n"x,1\ny",2\n"z",3,4\n', r"row 2 \(line 4\): 3 cells"),
+        (b'a,b\n1,"2\n3,4\n', r"row 1 \(line 2\): a quotation mark is never closed"),
         (b"a,a\n1,2\n", "column 'a' appears twice"),
         (b"a;b\n1;2\n", "separated by ';'"),
-        (b"a,b\n\xff,2\n", "cannot be read: invalid utf-8"),
+        (b"a,b\n\xff,2\n", r"row 1 \(line 2\): not UTF-8 text"),
         (b"\xff\xfea\0", "not UTF-8"),
     ],
 )
@@ -34,12 +34,12 @@ def test_an_unsound_csv_is_refused(tmp_path: Path, content: bytes, message: str)
 
 
 def test_rows_are_counted_across_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.datasets.csv_check._BLOCK", 7)
+    monkeypatch.setattr("training.datasets.raw_file.BLOCK", 7)
     path = tmp_path / "x.csv"
     path.write_text('a,b\n"1,1\n1",2\r\n"q""q",4\n5,66666666666666')
     assert read_table(path).frame.rows() == [("1,1\n1", "2"), ('q"q', "4"), ("5", "66666666666666")]
     path.write_text("a,b\n1,2\n3333333333333\n4,5\n")
-    with pytest.raises(DataError, match="row 2: 1 cells"):
+    with pytest.raises(DataError, match=r"row 2 \(line 3\): 1 cells"):
         read_table(path)
 
 
