@@ -17,8 +17,15 @@ def _model(args: argparse.Namespace) -> int:
 def _features(args: argparse.Namespace) -> int:
     from export.features import export_features
 
-    export_features(args.data, args.redis, args.prefix, force=args.force)
+    export_features(args.data, args.redis, args.prefix, force=args.force, delta=args.delta, ttl=args.ttl)
     return 0
+
+
+def _seconds(text: str) -> int:
+    seconds = int(text)
+    if seconds < 1:
+        raise argparse.ArgumentTypeError("at least 1 second")
+    return seconds
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -42,9 +49,17 @@ def _parser() -> argparse.ArgumentParser:
     model.set_defaults(command=_model)
     features = commands.add_parser("features", help="user and item tables → rows in Redis")
     features.add_argument("--data", type=Path, required=True, help="folder that `python -m training prepare` wrote")
-    features.add_argument("--redis", metavar="URL", help="default: REDIS_URL, else the project's private redis-server")
+    features.add_argument(
+        "--redis",
+        metavar="URL",
+        help="redis://…, rediss://…, unix://… or redis+cluster://host:port,… "
+        "(default: REDIS_URL, else the project's private redis-server)",
+    )
     features.add_argument("--prefix", default="twinscore", help="first part of every key (default: %(default)s)")
-    features.add_argument("--force", action="store_true", help="write all rows again even if they are loaded")
+    how = features.add_mutually_exclusive_group()
+    how.add_argument("--force", action="store_true", help="write all rows again even if they are loaded")
+    how.add_argument("--delta", action="store_true", help="write only rows that differ, into the live generation")
+    features.add_argument("--ttl", type=_seconds, metavar="SECONDS", help="rows expire so long after they were written")
     features.set_defaults(command=_features)
     return parser
 

@@ -8,11 +8,12 @@ import pytest
 from redis import Redis
 from redis.exceptions import RedisError
 
-import export.features as features
+import export.features.tables as tables
 from contract.errors import StoreError
 from contract.rows import Rows, layout, live_key, redis_key
 from contract.schema import Side
-from export.features import RETIRED_SECONDS, export_features
+from export.features import export_features
+from export.features.generations import RETIRED_SECONDS
 from tests.export.conftest import SCHEMA, write_prepared
 from training.datasets.prepared import Prepared
 
@@ -61,8 +62,8 @@ def test_lost_rows_are_noticed_and_written_again(prepared: Prepared, url: str, r
 def test_a_run_cut_off_shows_readers_nothing_and_continues(
     prepared: Prepared, url: str, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(features, "CHUNK", 10)
-    encode, calls = features._Loader._rows, 0
+    monkeypatch.setattr(tables, "CHUNK", 10)
+    encode, calls = tables.encode, 0
 
     def fails_at_the_third(*arguments: object) -> object:
         nonlocal calls
@@ -71,7 +72,7 @@ def test_a_run_cut_off_shows_readers_nothing_and_continues(
             raise RedisError("connection lost")
         return encode(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(features._Loader, "_rows", fails_at_the_third)
+    monkeypatch.setattr(tables, "encode", fails_at_the_third)
     with pytest.raises(StoreError, match="connection lost; run the same command again"):
         export_features(prepared.path, url)
     assert redis.get(live_key("twinscore", FINGERPRINT)) is None
