@@ -35,19 +35,25 @@ def whole_folder(path: Path) -> Iterator[Path]:
     temporary.chmod(0o755)
     try:
         yield temporary
-        if path.exists():
-            retired = temporary.with_suffix(".old")
-            path.rename(retired)
-            try:
-                temporary.rename(path)
-            except BaseException:  # Ctrl-C between the two
-                retired.rename(path)
-                raise
-            shutil.rmtree(retired)
-        else:
-            temporary.rename(path)
+        replace_folder(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def replace_folder(folder: Path, path: Path) -> None:
+    """Give a finished folder the place of `path`, on the same file system; what was there is removed."""
+    if not path.exists():
+        folder.rename(path)
+        return
+    retired = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".old", dir=path.parent)) / path.name
+    path.rename(retired)
+    try:
+        folder.rename(path)
+    except BaseException:  # Ctrl-C between the two
+        retired.rename(path)
+        raise
+    finally:
+        shutil.rmtree(retired.parent, ignore_errors=True)
 
 
 def sha256(path: Path) -> str:

@@ -1,182 +1,230 @@
-"""Raw tables → a prepared data set, written whole. The one way that every source takes.
+"""Raw tables → a prepared data set, streamed and written whole. The one way that every source takes.
 
 A field that the side's own table (or its key) holds is stored there. A user or item field that only the interactions
-hold stays with them, point in time, and its latest value is stored as well, for serving. Vocabularies, means and
-scales are measured on the training impressions alone.
+hold stays with them, point in time, and its latest value is stored as well, for serving. Vocabularies, means, scales
+and quantiles are measured on the training impressions alone. Memory grows with users, items and vocabularies, not rows:
+
+    read      each raw chunk → codes of its own distinct values, on disk; raw files are read once (preparation/coding)
+    place     row numbers of users and items, the part of each row, counts over training rows (placing)
+    measure   counts merged to vocabularies, means, scales, edges (measuring, reducing)
+    encode    codes → ids, each chunk to its parts; then the stored tables (encoding, storing)
+
+A run that was cut off goes on from what OUT.unfinished holds.
 """
 
 import hashlib
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-import polars as pl
-from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import track
 
-from contract.dictionary import Dictionary
-from contract.errors import DataError
-from contract.files import sha256, whole_folder, write_text
-from contract.schema import Encoding, Field, Kind, Side, Task
-from training.datasets.prepared import ITEM, KEY, SPLITS, USER, Description
-from training.datasets.raw import Raw, RawColumn
-from training.datasets.splits import assign
-from training.datasets.stored import Stored, stored_rows
-from training.datasets.values import Coded, coded, numbers, transformed
-
-ROW_GROUP = 131_072
-ROW_NUMBER = {Side.USER: USER, Side.ITEM: ITEM}
-
-
-class Place(NamedTuple):
-    """Raw values of a field: with the moment, stored, or both."""
-
-    moment: RawColumn | None
-    stored: RawColumn | None
+from contract.errors import DataError, TwinscoreError
+from contract.files import replace_folder, sha256, write_text
+from contract.schema import Field, Schema, Side
+from training.datasets.partitions import CHUNK, Table
+from training.datasets.preparation.encoding import Encode, Piece, encode
+from training.datasets.preparation.keys import Rows, Tail, number_rows
+from training.datasets.preparation.mapping import Mapper, one_by_one
+from training.datasets.preparation.measuring import Measuring, Moments, measure_stored, transposed
+from training.datasets.preparation.places import Places, places
+from training.datasets.preparation.placing import Placed, Placing, place, shown, winners
+from training.datasets.preparation.progress import Stages, shown_stages
+from training.datasets.preparation.reading import TABLE, Chunks, Reading, gather_rejected, notes
+from training.datasets.preparation.reducing import measured
+from training.datasets.preparation.storing import write_table
+from training.datasets.preparation.work import Work, dictionary_at, digest
+from training.datasets.prepared import SPLITS, Description, Prepared
+from training.datasets.ranks import Run
+from training.datasets.raw import Raw
+from training.datasets.splits import Bounds, advice, bounds
 
 
-Columns = dict[str, pl.Series]
+@dataclass(frozen=True)
+class Options:
+    """How to prepare: bad rows that may be skipped, a data set whose ids are kept, who does the work."""
+
+    skip: int = 0
+    earlier: Prepared | None = None
+    mapper: Mapper = one_by_one
 
 
-def write_prepared(raw: Raw, out: Path) -> Description:
+def write_prepared(raw: Raw, out: Path, options: Options = Options()) -> Description:
     """Encode, measure and write a data set under `out`, which is replaced whole; DataError names what is wrong."""
     _refuse_to_replace(out)
-    schema, table = raw.schema, raw.interactions
-    times = None if schema.time is None else table.column(schema.time, "time").moments()
-    keys = {Side.USER: (schema.user_key, raw.users), Side.ITEM: (schema.item_key, raw.items)}
-    sides = {side: stored_rows(side, key, own, table, times) for side, (key, own) in keys.items() if key is not None}
-    parts = assign(schema.split, len(table), sides.get(Side.USER), times)
-    moment = {ROW_NUMBER[side]: pl.Series(stored.rows) for side, stored in sides.items()}
-    for task in schema.tasks:
-        moment |= _targets(raw, task, parts == 0)
-    tables = {side: {KEY: sides[side].keys if side in sides else pl.Series([], dtype=pl.String)} for side in keys}
-    places = {field.name: _place(raw, field, sides.get(field.side)) for field in schema.fields}
-    measured, console = [], Console(stderr=True)
-    with whole_folder(out) as folder:
-        (folder / "dictionaries").mkdir()
-        for field in track(schema.fields, "encode", console=console, transient=True, disable=not console.is_terminal):
-            place = places[field.name]
-            weights = _impressions(place, sides.get(field.side), parts == 0)
-            known, (at_moment, stored) = _encode(field, place, weights, folder)
-            measured.append(known)
-            if at_moment is not None:
-                moment[field.name] = at_moment
-            if field.side in tables:
-                tables[field.side][field.name] = pl.Series([], dtype=_dtype(field)) if stored is None else stored
-        complete = schema.model_copy(update={"fields": tuple(measured)})
-        complete.save(folder / "schema.json")
-        return _write(raw.source, moment, tables, parts, folder)
+    work = Work(out.with_name(f"{out.name}.unfinished"))
+    chunks: Chunks = {}
+    try:
+        with shown_stages() as stages:
+            return _Preparation(raw, places(raw, options.earlier), work, options, stages).run(out, chunks)
+    except TwinscoreError:
+        if sum(chunk.facts.rows for each in chunks.values() for chunk in each) < CHUNK:
+            shutil.rmtree(work.root, ignore_errors=True)  # nothing that is worth going on from
+        raise
+
+
+class _Preparation:
+    """One run."""
+
+    def __init__(self, raw: Raw, where: Places, work: Work, options: Options, stages: Stages) -> None:
+        self.raw, self.schema, self.places, self.work = raw, raw.schema, where, work
+        self.options, self.earlier, self.mapper, self.stages = options, options.earlier, options.mapper, stages
+
+    def run(self, out: Path, chunks: Chunks) -> Description:
+        """All stages; `chunks` is filled with what has been read."""
+        reading = Reading(self.raw, self.places, self.work, self.options.skip)
+        chunks |= reading.chunks(self.mapper, self.stages.start("read", None))
+        self.work = self._of_run(chunks)
+        rows = {side: self._number(side, chunks, reading) for side in self.places.keys}
+        placed = self._place(chunks)
+        fields = self._measure(chunks, placed, rows)
+        self._encode(chunks, rows, fields)
+        gather_rejected(chunks, self.work.result / "rejected.jsonl")
+        description = self._describe(chunks, placed, rows)
+        replace_folder(self.work.result, out)
+        shutil.rmtree(self.work.root, ignore_errors=True)
+        return description
+
+    def _of_run(self, chunks: Chunks) -> Work:
+        """Later stages depend on every chunk, so they get a folder of that name; those of other runs go."""
+        folders = [str(chunk.folder.relative_to(self.work.root)) for each in chunks.values() for chunk in each]
+        earlier = "" if self.earlier is None else (self.earlier.path / "prepared.json").read_text()
+        run = f"run-{digest(*folders, self.schema.model_dump_json(), earlier)}"
+        for folder in self.work.root.glob("run-*"):
+            if folder.name != run:
+                shutil.rmtree(folder)
+        (self.work.root / run / "result").mkdir(parents=True, exist_ok=True)
+        return Work(self.work.root, run)
+
+    def _number(self, side: Side, chunks: Chunks, reading: Reading) -> Rows:
+        """Row numbers of a side; ids that only the interactions know become chunks of its table."""
+        name = TABLE[side]
+        rows = number_rows(side, chunks.get(name, []), chunks["interactions"], self.work, self.earlier)
+        others = {column for field in self.places.stored[side] for column in field.columns} - {self.places.keys[side]}
+        key = self.places.keys[side]
+        tail = Tail(
+            f"{name} of the interactions", self.work.keys(side), rows.own, rows.count, key, tuple(sorted(others))
+        )
+        table = Table(tail.where, (key, *tail.others), (tail,))
+        more = reading.more(f"{name}-tail", table, self.mapper) if rows.own < rows.count else []
+        chunks[name] = [*chunks.get(name, []), *more]
+        return rows
+
+    def _place(self, chunks: Chunks) -> list[Placed]:
+        log = chunks["interactions"]
+        starts = np.cumsum([0, *(chunk.facts.rows for chunk in log)]).tolist()
+        limits, stage = self._bounds(chunks, starts[-1]), self.stages.start("place", len(log))
+        sides = tuple(self.places.keys)
+        units = [
+            Placing(chunk, start, self.schema, self.places.moment, sides, limits, self.work)
+            for chunk, start in zip(log, starts[:-1], strict=True)
+        ]
+        placed = []
+        for each in self.mapper(place, units):
+            placed.append(each)
+            stage.advance()
+        self._check(placed, chunks, starts[-1])
+        return placed
+
+    def _bounds(self, chunks: Chunks, rows: int) -> Bounds:
+        users = dictionary_at(self.work.keys(Side.USER)) if Side.USER in self.places.keys else None
+        return bounds(self.schema.split, rows, users, self._times(chunks))
+
+    def _times(self, chunks: Chunks) -> list[Run]:
+        if self.schema.split.by != "time":
+            return []
+        return [Run.of_array(np.load(chunk.folder / "times.npy", mmap_mode="r")) for chunk in chunks["interactions"]]
+
+    def _check(self, placed: Sequence[Placed], chunks: Chunks, rows: int) -> None:
+        """Every part has rows, and every task something to learn from."""
+        split = self.schema.split
+        for part, name in enumerate(SPLITS):
+            if not sum(each.rows[part] for each in placed):
+                users = dictionary_at(self.work.keys(Side.USER)).size - 1 if split.by == "user" else 0
+                why = advice(split, rows, users, self._times(chunks))
+                raise DataError(f"the split by {split.by} leaves no rows for {name}; {why}")
+        for task in self.schema.tasks:
+            if not sum(each.useful[task.name] for each in placed):
+                needed = "1" if task.kind == "binary" else "value"
+                where = f"{self.raw.interactions.where}: column '{task.label}'"
+                raise DataError(f"{where}: no {needed} among the training rows; task '{task.name}' cannot be learned")
+
+    def _measure(self, chunks: Chunks, placed: Sequence[Placed], rows: dict[Side, Rows]) -> dict[str, Field]:
+        """Every field with its size, scale or edges; dictionaries are written."""
+        folders = {
+            field.name: [self.work.placed(chunk) for chunk in chunks["interactions"]] for field in self.places.moment
+        }
+        moments = transposed(each.moments for each in placed)
+        for side, fields in self.places.stored.items():
+            moments |= self._measure_stored(side, chunks, rows[side])
+            folders |= {field.name: [self.work.measured(chunk) for chunk in chunks[TABLE[side]]] for field in fields}
+        (self.work.result / "dictionaries").mkdir(exist_ok=True)
+        stage, found = self.stages.start("measure", len(self.schema.fields)), {}
+        for field in self.schema.fields:
+            found[field.name] = measured(
+                field, folders.get(field.name, []), moments.get(field.name, []), self.work.merging,
+                self.work.result / "dictionaries", self.earlier,
+            )  # fmt: skip
+            stage.advance()
+        return found
+
+    def _measure_stored(self, side: Side, chunks: Chunks, rows: Rows) -> dict[str, list[Moments]]:
+        """Stored values count as often as training showed their row."""
+        file = self.work.keys(side).with_name(f"{side}-shown.npy")
+        np.save(file, shown(chunks["interactions"], side, rows.count, self.work))
+        fields = self.places.stored[side]
+        units = [Measuring(chunk, side, fields, file, self.work) for chunk in chunks[TABLE[side]]]
+        return transposed(self.mapper(measure_stored, units))
+
+    def _encode(self, chunks: Chunks, rows: dict[Side, Rows], fields: dict[str, Field]) -> None:
+        complete = self.schema.model_copy(update={"fields": tuple(fields[field.name] for field in self.schema.fields)})
+        complete.save(self.work.result / "schema.json")
+        moment = tuple(fields[field.name] for field in self.places.moment)
+        files = {side: self._winners(side, chunks, rows[side]) for side, latest in self.places.latest.items() if latest}
+        stage = self.stages.start("encode", len(chunks["interactions"]))
+        for split in SPLITS:
+            (self.work.result / "interactions" / split).mkdir(parents=True, exist_ok=True)
+        units = [Encode(chunk, n, moment, files, self.work) for n, chunk in enumerate(chunks["interactions"])]
+        latest: dict[Side, list[Piece]] = {side: [] for side in (Side.USER, Side.ITEM)}
+        for pieces in self.mapper(encode, units):
+            for side, piece in pieces.items():
+                latest[side].append(piece)
+            stage.advance()
+        for side in latest:
+            self._store(side, complete, chunks, rows.get(side, Rows(0, 0, 0)), latest[side])
+
+    def _store(self, side: Side, schema: Schema, chunks: Chunks, rows: Rows, latest: Sequence[Piece]) -> None:
+        fields = schema.on(side)
+        held = {field.name for field in self.places.stored.get(side, ())}
+        stored = tuple(field for field in fields if field.name in held)
+        own = chunks.get(TABLE[side], [])
+        write_table(side, rows, own, stored, latest, fields, self.work, self.earlier, self.mapper)
+
+    def _winners(self, side: Side, chunks: Chunks, rows: Rows) -> Path:
+        file = self.work.keys(side).with_name(f"{side}-winners.npy")
+        np.save(file, winners(chunks["interactions"], side, rows.count, self.work))
+        return file
+
+    def _describe(self, chunks: Chunks, placed: Sequence[Placed], rows: dict[Side, Rows]) -> Description:
+        """Write `prepared.json`, last of all."""
+        tables = hashlib.sha256()
+        for side in (Side.USER, Side.ITEM):
+            for file in sorted((self.work.result / f"{side}s").glob("*.parquet")):
+                tables.update(bytes.fromhex(sha256(file)))
+        description = Description(
+            source=self.raw.source,
+            rows={name: sum(each.rows[part] for each in placed) for part, name in enumerate(SPLITS)},
+            users=rows[Side.USER].count if Side.USER in rows else 0,
+            items=rows[Side.ITEM].count if Side.ITEM in rows else 0,
+            digest=tables.hexdigest(),
+            rejected=sum(chunk.facts.rejected for each in chunks.values() for chunk in each),
+            notes=notes(chunks),
+        )
+        write_text(self.work.result / "prepared.json", description.model_dump_json(indent=1) + "\n")
+        return description
 
 
 def _refuse_to_replace(out: Path) -> None:
     if out.exists() and not (out / "prepared.json").is_file() and not (out.is_dir() and not any(out.iterdir())):
         raise DataError(f"{out}: exists and is not a prepared data set; choose another --out")
-
-
-def _place(raw: Raw, field: Field, stored: Stored | None) -> Place:
-    use = f"field '{field.name}'"
-    if stored is not None and stored.holds(field):
-        return Place(None, stored.column(field))
-    if stored is not None and stored.table is not None and field.source not in raw.interactions:
-        raise DataError(
-            f"{stored.table.where} and {raw.interactions.where}: no column '{field.source}' ({use}); "
-            "mend `column:` or remove the field"
-        )
-    moment = raw.interactions.column(field.source, use)
-    return Place(moment, None if stored is None else stored.latest_of(moment))
-
-
-def _targets(raw: Raw, task: Task, train: NDArray[np.bool_]) -> Columns:
-    """Label and, where the source knows it, true probability or mean of a task."""
-    column = raw.interactions.column(task.label, f"label of task '{task.name}'")
-    labels = column.numbers()
-    learned, needed = labels.to_numpy()[train], "value"
-    useful = ~np.isnan(learned)
-    if task.kind == "binary":
-        column.refuse(~labels.is_in([0.0, 1.0]).fill_null(True), "the label is {}; a binary label is 0 or 1")
-        useful, needed = learned == 1, "1"
-    if not useful.any():
-        raise DataError(f"{column.where}: no {needed} among the training rows; task '{task.name}' cannot be learned")
-    targets = {f"label:{task.name}": labels.cast(pl.Float32)}
-    if (truth := f"truth:{task.name}") in raw.interactions:
-        targets[truth] = raw.interactions.column(truth, "truth").numbers().cast(pl.Float32)
-    return targets
-
-
-def _impressions(place: Place, stored: Stored | None, train: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """How many training impressions met each value of the column that a field is measured on."""
-    if place.moment is not None or stored is None:
-        return train.astype(np.int64)
-    return np.bincount(stored.rows[train], minlength=len(stored.keys))
-
-
-def _encode(
-    field: Field, place: Place, weights: NDArray[np.int64], folder: Path
-) -> tuple[Field, list[pl.Series | None]]:
-    """The field as measured on the moment's values, or else the stored ones; and the encoded columns of both."""
-    if field.kind is Kind.NUMERIC:
-        values = [None if column is None else numbers(field, column) for column in place]
-        known = next(array for array in values if array is not None)
-        return _scaled(field, known, weights), [None if array is None else pl.Series(array) for array in values]
-    codes = [None if column is None else coded(field, column) for column in place]
-    first = next(column for column in codes if column is not None)
-    measured, dictionary = _with_dictionary(field, first, weights, folder)
-    ids = [None if column is None else column.ids(field, dictionary) for column in codes]
-    return measured, [None if array is None else _id_column(field, array) for array in ids]
-
-
-def _scaled(field: Field, values: NDArray[np.float32], weights: NDArray[np.int64]) -> Field:
-    exact = transformed(field, values)
-    mean = float(np.average(exact, weights=weights))
-    spread = float(np.sqrt(np.average((exact - mean) ** 2, weights=weights)))
-    scale = spread if spread > 1e-6 * max(1.0, abs(mean)) else 1.0  # a constant has no scale
-    # six digits: machines may differ in the last ones
-    return field.model_copy(update={"mean": float(f"{mean:.6g}"), "scale": float(f"{scale:.6g}")})
-
-
-def _with_dictionary(
-    field: Field, values: Coded, weights: NDArray[np.int64], folder: Path
-) -> tuple[Field, Dictionary | None]:
-    if field.encoding is Encoding.HASH and field.buckets is not None:
-        return field.model_copy(update={"size": field.buckets + 1, "lineage": ""}), None
-    dictionary = Dictionary.build(values.counts(weights), field.min_count)
-    dictionary.save(folder / "dictionaries" / f"{field.name}.npz")
-    return field.model_copy(update={"size": dictionary.size, "lineage": dictionary.lineage}), dictionary
-
-
-def _dtype(field: Field) -> pl.DataType:
-    if field.kind is Kind.MULTI:
-        return pl.Array(pl.Int32, field.slots)
-    return pl.Float32() if field.kind is Kind.NUMERIC else pl.Int32()
-
-
-def _id_column(field: Field, ids: NDArray[np.int32]) -> pl.Series:
-    return pl.Series(ids if field.kind is Kind.MULTI else ids[:, 0], dtype=_dtype(field))
-
-
-def _write(
-    source: str, moment: Columns, tables: dict[Side, Columns], parts: NDArray[np.int8], folder: Path
-) -> Description:
-    """Write Parquet files, and last `prepared.json`."""
-    (folder / "interactions").mkdir()
-    impressions = pl.DataFrame(moment)
-    for part, name in enumerate(SPLITS):
-        chosen = impressions.filter(pl.Series(parts == part))
-        (folder / "interactions" / name).mkdir()
-        chosen.write_parquet(folder / "interactions" / name / "part-00000.parquet", row_group_size=ROW_GROUP)
-    digest = hashlib.sha256()
-    for side, columns in tables.items():
-        file = folder / f"{side}s" / "part-0.parquet"
-        file.parent.mkdir()
-        pl.DataFrame(columns).write_parquet(file, row_group_size=ROW_GROUP)
-        digest.update(bytes.fromhex(sha256(file)))
-    description = Description(
-        source=source,
-        rows={name: int((parts == part).sum()) for part, name in enumerate(SPLITS)},
-        users=len(tables[Side.USER][KEY]),
-        items=len(tables[Side.ITEM][KEY]),
-        digest=digest.hexdigest(),
-    )
-    write_text(folder / "prepared.json", description.model_dump_json(indent=1) + "\n")
-    return description

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from contract.bundle import read_dictionaries
+from contract.crossing import Crosses
 from contract.dictionary import Dictionary
 from contract.errors import DataError, first_error
 from contract.schema import Field, Kind, Schema, Side, Strict, read_schema
@@ -42,6 +43,8 @@ class Description(Strict):
     users: int
     items: int
     digest: str  # of the users and items tables: names one load of them in Redis
+    rejected: int = 0  # bad rows that were skipped: rejected.jsonl has them
+    notes: dict[str, int] = {}  # what the source left out on purpose or found odd
 
 
 @dataclass(frozen=True)
@@ -113,18 +116,25 @@ class Prepared:
         stored = {side: table[moment[ROW_NUMBER[side]].to_numpy()] for side, table in self.stored.items()}
         request, item = self.schema.request_fields, self.schema.item_fields
         columns = {
-            field.name: moment[field.name] if field.name in moment.columns else stored[field.side][field.name]
+            name: moment[name] if name in moment.columns else stored[field.side][name]
             for field in self.schema.fields
+            for name in encoded_columns(field)
         }
+        request_ids, item_ids = (ids_matrix(columns, fields, len(moment)) for fields in (request, item))
+        self._crosses.fill(request_ids, item_ids)
         return Matrices(
-            ids_matrix(columns, request, len(moment)),
+            request_ids,
             dense_matrix(columns, request, len(moment)),
-            ids_matrix(columns, item, len(moment)),
+            item_ids,
             dense_matrix(columns, item, len(moment)),
             self.by_task(moment, "label"),
             self.by_task(moment, "truth"),
             moment[USER].to_numpy() if USER in moment.columns else None,
         )
+
+    @cached_property
+    def _crosses(self) -> Crosses:
+        return Crosses(self.schema)
 
     def by_task(self, moment: pl.DataFrame, prefix: str) -> dict[str, NDArray[np.float32]]:
         """Columns `<prefix>:<task>` by task; NaN where unknown."""
@@ -141,9 +151,17 @@ def weights_column(field: Field) -> str:
     return f"{field.name}:weights"
 
 
+def encoded_columns(field: Field) -> tuple[str, ...]:
+    """The columns of prepared data that hold a field; none for a cross."""
+    if field.cross:
+        return ()
+    return (field.name, weights_column(field)) if field.weights else (field.name,)
+
+
 def ids_matrix(columns: dict[str, pl.Series], fields: tuple[Field, ...], rows: int) -> NDArray[np.int32]:
-    """Id columns of these fields side by side: [rows, slots]."""
-    parts = [columns[f.name].to_numpy().reshape(rows, f.slots) for f in fields if f.slots]
+    """Id columns of these fields side by side: [rows, slots]; a cross is 0 until `Crosses` fills it in."""
+    none = np.zeros((rows, 1), np.int32)
+    parts = [none if f.cross else columns[f.name].to_numpy().reshape(rows, f.slots) for f in fields if f.slots]
     return np.hstack([np.empty((rows, 0), np.int32), *parts]).astype(np.int32, copy=False)
 
 

@@ -14,6 +14,7 @@ from contract.dictionary import canonical
 from contract.errors import DataError
 from contract.schema import Schema
 from training.datasets.partitions import Held, Partition, Table
+from training.datasets.ranks import ordered
 
 _ISO = r"^(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?))? ?(Z|[+-]\d{2}(?::?\d{2})?)?$"
 _LARGEST = float(np.finfo(np.float32).max)
@@ -90,7 +91,7 @@ class RawColumn:
         values = self._times()
         self.refuse(values.is_null(), "{} is not a time; use ISO 8601 (2026-01-31T12:00:00Z) or epoch numbers")
         if values.dtype.is_float():
-            return _ordered(values.fill_null(0).to_numpy())
+            return ordered(values.fill_null(0).to_numpy())
         return values.to_physical().cast(pl.Int64).fill_null(0).to_numpy()
 
     def instants(self) -> pl.Series:
@@ -175,12 +176,6 @@ def factorize(values: pl.Series) -> tuple[pl.Series, NDArray[np.int32]]:
     known = pl.DataFrame([distinct, places])
     joined = values.alias("value").to_frame().join(known, on="value", how="left", maintain_order="left")
     return distinct, joined["place"].fill_null(0).to_numpy()
-
-
-def _ordered(values: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Floats as int64 that sort as they do: the same in every chunk, which ranks would not be."""
-    bits = (values + 0.0).view(np.int64)  # no -0.0
-    return np.where(bits < 0, np.int64(-1) ^ (bits & np.int64(2**63 - 1)), bits)
 
 
 def _iso_times(values: pl.Series) -> pl.Series:

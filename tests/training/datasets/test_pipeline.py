@@ -242,7 +242,7 @@ LATE_SPENT = interactions().with_columns(spent=pl.Series([None] * (ROWS - 1) + [
             {"interactions": with_cell(LATE_SPENT, "spent", 3, "much"), "schema": CONTINUOUS},
             "column 'spent', row 3: 'much' is not a number",
         ),
-        ({"interactions": "user_id,item_id\nu1,i1\nu2\n"}, "row 2: 1 cells where the header has 2"),
+        ({"interactions": "user_id,item_id\nu1,i1\nu2\n"}, r"row 2 \(line 3\): 1 cells where the header has 2"),
         ({"schema": schema_with(user_key=None)}, "users.csv: the schema has no user_key"),
         ({"schema": SCHEMA.replace("label: click", "label: device")}, "schema.yaml:.*label 'device' is also an input"),
         ({"schema": SCHEMA.replace("side: cross", "side: crss")}, r"schema.yaml:12: fields\[7\].side"),
@@ -278,17 +278,20 @@ def test_missing_places_are_named(tmp_path: Path) -> None:
         read_tables(raw)
 
 
-def test_an_interruption_leaves_the_old_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interruption_leaves_the_old_data_set_and_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     raw = write_shop(tmp_path / "raw")
     before = digests(prepare(raw).path)
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("training.datasets.pipeline._write", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        prepare(raw)
+    with monkeypatch.context() as broken:
+        broken.setattr("training.datasets.pipeline.replace_folder", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            prepare(raw)
     assert digests(tmp_path / "out") == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "out.unfinished", "raw"]
+    assert digests(prepare(raw).path) == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "raw"]
 
 
