@@ -1,12 +1,12 @@
 """Value → dense id, append-only: an id never changes its meaning; 0 is missing or unseen.
 
-A dictionary is its values' UTF-8 bytes end to end in id order, their offsets, and a sorted table of 64-bit hashes:
-about 20 bytes an entry beside the text. Look-ups are vectorised and exact: a hash match is confirmed by its bytes.
+A dictionary is its values' UTF-8 bytes end to end in id order, their offsets, and a sorted table of hashes: about 17
+bytes an entry beside the text. Look-ups are vectorised and exact: a hash match is confirmed by its bytes.
 """
 
 import hashlib
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Self
 
@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from contract.errors import DictionaryError
 from contract.files import whole_file
-from contract.hashing import byte_matrix, hash_matrix, hash_values
+from contract.hashing import BLOCK, hash_all, hash_words
+from contract.texts import Texts as Texts
+from contract.texts import Words
 
 MAX_VALUE_BYTES = 128  # longer values are known by their digest
-_CHUNK = 65_536
 
 Value = str | int | float | bool | None
 
@@ -48,43 +49,47 @@ def key_bytes(value: Value) -> bytes:
 
 def hash_ids(values: Iterable[Value], buckets: int) -> NDArray[np.int32]:
     """Ids 1..buckets by hashing, [n]; 0 where the value is missing."""
-    keys = [key_bytes(value) for value in values]
-    ids = (hash_values(keys) % np.uint64(buckets)).astype(np.int32) + np.int32(1)
-    return np.where(np.fromiter(map(bool, keys), bool, len(keys)), ids, np.int32(0))
+    return hash_texts(Texts.of([key_bytes(value) for value in values]), buckets)
+
+
+def hash_texts(texts: Texts, buckets: int) -> NDArray[np.int32]:
+    """`hash_ids` of keys, [n]."""
+    ids = (hash_all(texts) % np.uint64(buckets)).astype(np.int32) + np.int32(1)
+    return np.where(texts.lengths > 0, ids, np.int32(0))
 
 
 class Dictionary:
     """Immutable; `extended` returns a longer one."""
 
-    def __init__(self, text: NDArray[np.uint8], offsets: NDArray[np.int64], lineage: str) -> None:
-        self._text, self._offsets, self.lineage = text, offsets, lineage
-        hashes = self._hash_all()
-        self._order = np.argsort(hashes, kind="stable").astype(np.int32)  # ids - 1, by hash
-        self._hashes = hashes[self._order]
+    def __init__(self, index: "_Index", lineage: str) -> None:
+        self._index, self.lineage = index, lineage
 
     @classmethod
     def build(cls, counts: Mapping[str, int], min_count: int = 1) -> Self:
         """First build: values seen at least `min_count` times, most frequent first, ties by value."""
         kept = sorted((-count, key_bytes(value)) for value, count in counts.items() if count >= min_count)
-        keys = list(dict.fromkeys(key for _, key in kept if key))
-        text, offsets = _pack(keys)
-        digest = hashlib.sha256(text.tobytes() + offsets.tobytes()).hexdigest()
-        return cls(text, offsets, digest[:16])
+        return cls.ordered(Texts.of(list(dict.fromkeys(key for _, key in kept))))
+
+    @classmethod
+    def ordered(cls, texts: Texts) -> Self:
+        """First build: keys in id order; empty ones, and those that an earlier one equals, are left out."""
+        index = _distinct(texts)
+        digest = hashlib.sha256(index.words.texts.data.data)
+        digest.update(index.words.texts.offsets.data)
+        return cls(index, digest.hexdigest()[:16])
 
     def extended(self, values: Iterable[Value]) -> Self:
         """With the values it does not know yet appended, in the order given; known ids keep their meaning."""
-        keys = list(dict.fromkeys(key for key in map(key_bytes, values) if key))
-        new = [key for key, known in zip(keys, self._lookup(keys), strict=True) if not known]
-        text, offsets = _pack(new)
-        return type(self)(
-            np.concatenate([self._text, text]),
-            np.concatenate([self._offsets, self._offsets[-1] + offsets[1:]]),
-            self.lineage,
-        )
+        return self.extended_by(Texts.of([key_bytes(value) for value in values]))
+
+    def extended_by(self, texts: Texts) -> Self:
+        """`extended` by keys."""
+        new = _distinct(texts.keep(self.encode_texts(texts) == 0)).words.texts
+        return type(self)(_Index(Words(self.texts.followed_by(new))), self.lineage)
 
     def __len__(self) -> int:
         """Number of values, id 0 not counted."""
-        return len(self._offsets) - 1
+        return self.texts.size
 
     @property
     def size(self) -> int:
@@ -92,13 +97,25 @@ class Dictionary:
         return len(self) + 1
 
     @property
+    def texts(self) -> Texts:
+        """Its keys in id order, the first one of id 1."""
+        return self._index.words.texts
+
+    @property
     def nbytes(self) -> int:
         """Memory of the entries."""
-        return self._text.nbytes + self._offsets.nbytes + self._hashes.nbytes + self._order.nbytes
+        return self._index.nbytes
 
     def encode(self, values: Iterable[Value]) -> NDArray[np.int32]:
         """Ids of raw values, [n]; 0 where missing or unseen."""
-        return self._lookup([key_bytes(value) for value in values])
+        return self.encode_texts(Texts.of([key_bytes(value) for value in values]))
+
+    def encode_texts(self, texts: Texts) -> NDArray[np.int32]:
+        """Ids of keys, [n]; 0 where missing or unseen."""
+        ids = np.empty(texts.size, np.int32)
+        for block, start in zip(texts.blocks(BLOCK), range(0, texts.size, BLOCK), strict=True):
+            ids[start : start + block.size] = self._index.find(Words(block)) + 1
+        return ids
 
     def decode(self, ids: Iterable[int]) -> list[str | None]:
         """Values of ids; None for 0; IndexError for an id that was never given."""
@@ -107,7 +124,7 @@ class Dictionary:
     def save(self, path: Path) -> None:
         """Write one `.npz`, whole."""
         with whole_file(path) as temporary, temporary.open("wb") as stream:
-            np.savez(stream, text=self._text, offsets=self._offsets, lineage=np.array(self.lineage))
+            np.savez(stream, text=self.texts.data, offsets=self.texts.offsets, lineage=np.array(self.lineage))
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -121,55 +138,74 @@ class Dictionary:
             raise DictionaryError(f"{path}: not a dictionary or damaged ({error}); prepare the data again") from None
         if len(offsets) == 0 or offsets[0] != 0 or offsets[-1] != len(text) or (np.diff(offsets) <= 0).any():
             raise DictionaryError(f"{path}: offsets do not fit the text; the file is damaged, prepare the data again")
-        return cls(text, offsets, lineage)
+        return cls(_Index(Words(Texts(text, offsets))), lineage)
 
     def _value(self, i: int) -> str | None:
         if not 0 <= i < self.size:
             raise IndexError(f"id {i} is outside the dictionary's [0, {self.size})")
-        return self._key(i - 1).decode("utf-8", "surrogatepass") if i else None
+        start, stop = self.texts.offsets[i - 1 : i + 1] if i else (0, 0)
+        return self.texts.data[start:stop].tobytes().decode("utf-8", "surrogatepass") or None
 
-    def _key(self, index: int) -> bytes:
-        return self._text[self._offsets[index] : self._offsets[index + 1]].tobytes()
 
-    def _hash_all(self) -> NDArray[np.uint64]:
-        starts = range(0, len(self), _CHUNK)
-        parts = [hash_values([self._key(i) for i in range(s, min(s + _CHUNK, len(self)))]) for s in starts]
-        return np.concatenate(parts) if parts else np.empty(0, np.uint64)
+class _Index:
+    """Finds texts by hash. An entry of its sorted table is the high bits of a hash, and in the low ones a place."""
 
-    def _lookup(self, keys: Sequence[bytes]) -> NDArray[np.int32]:
-        parts = [self._lookup_chunk(keys[s : s + _CHUNK]) for s in range(0, len(keys), _CHUNK)]
-        return np.concatenate(parts) if parts else np.empty(0, np.int32)
+    def __init__(self, words: Words) -> None:
+        self.words = words
+        places = words.texts.size
+        self._low = np.uint64(2 ** places.bit_length() - 1)  # above every place
+        self._table = np.full(places + 1, 2**64 - 1, np.uint64)  # its end is above every entry
+        self._table[:-1] = hash_all(words.texts) & ~self._low
+        self._table[:-1] |= np.arange(places, dtype=np.uint64)
+        self._table.sort()
+        self._shift = np.uint64(
+            64 - max(1, places.bit_length() - 2)
+        )  # hashes are even: some 4 to 8 have the same start
+        starts = np.arange(2 ** (64 - int(self._shift)), dtype=np.uint64) << self._shift
+        self._first = np.searchsorted(self._table, starts).astype(np.int32)
 
-    def _lookup_chunk(self, keys: Sequence[bytes]) -> NDArray[np.int32]:
-        ids = np.zeros(len(keys), np.int32)
-        if not len(self):
-            return ids
-        matrix, lengths = byte_matrix(keys)
-        hashes = hash_matrix(matrix, lengths)
-        place = np.searchsorted(self._hashes, hashes)
-        open_ = np.flatnonzero((place < len(self)) & (lengths > 0))
+    @property
+    def nbytes(self) -> int:
+        """Memory of texts, table and starts."""
+        texts = self.words.texts
+        return texts.data.nbytes + texts.offsets.nbytes + self._table.nbytes + self._first.nbytes
+
+    def find(self, texts: Words) -> NDArray[np.int32]:
+        """The first place of each text, [n]; -1 where it has none or is empty."""
+        found = np.full(texts.texts.size, -1, np.int32)
+        high = hash_words(texts) & ~self._low
+        entry = self._first[high >> self._shift].astype(np.intp)
+        open_ = np.flatnonzero(texts.lengths())
+        while len(open_):  # to the first entry with these high bits
+            open_ = open_[self._table[entry[open_]] < high[open_]]
+            entry[open_] += 1
+        open_ = np.flatnonzero(texts.lengths())
         while len(open_):  # one round, but for hash collisions
-            open_ = open_[self._hashes[place[open_]] == hashes[open_]]
-            index = self._order[place[open_]]
-            same = self._same_bytes(index, matrix[open_], lengths[open_])
-            ids[open_[same]] = index[same] + 1
+            place = self._table[entry[open_]] & self._low
+            met = (self._table[entry[open_]] ^ place == high[open_]) & (place < self.words.texts.size)
+            open_, place = open_[met], place[met].astype(np.int32)
+            same = texts.equal(open_, self.words, place)
+            found[open_[same]] = place[same]
             open_ = open_[~same]
-            place[open_] += 1
-            open_ = open_[place[open_] < len(self)]
-        return ids
+            entry[open_] += 1
+        return found
 
-    def _same_bytes(
-        self, index: NDArray[np.int32], matrix: NDArray[np.uint8], lengths: NDArray[np.int64]
-    ) -> NDArray[np.bool_]:
-        start, stop = self._offsets[index], self._offsets[index + 1]
-        column = np.arange(matrix.shape[1])
-        position = np.minimum(start[:, None] + column, len(self._text) - 1)
-        text = np.where(column < (stop - start)[:, None], self._text[position], 0)  # [n, width]
-        result: NDArray[np.bool_] = (stop - start == lengths) & (text == matrix).all(axis=1)
-        return result
+    def repeated(self) -> NDArray[np.intp]:
+        """Places whose text stands at an earlier place, too."""
+        high = self._table[:-1] & ~self._low
+        alike = self._table[1:-1][high[1:] == high[:-1]] & self._low
+        suspects = np.zeros(self.words.texts.size, np.bool_)
+        suspects[alike.astype(np.intp)] = True
+        places = np.flatnonzero(suspects)
+        return places[self.find(Words(self.words.texts.keep(suspects))) < places]
 
 
-def _pack(keys: Sequence[bytes]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    offsets = np.zeros(len(keys) + 1, np.int64)
-    np.cumsum(np.fromiter(map(len, keys), np.int64, len(keys)), out=offsets[1:])
-    return np.frombuffer(b"".join(keys), np.uint8), offsets
+def _distinct(texts: Texts) -> _Index:
+    """An index of texts without the empty ones, and without those that an earlier one equals."""
+    index = _Index(Words(texts.keep(texts.lengths > 0)))
+    repeated = index.repeated()
+    if not len(repeated):
+        return index
+    chosen = np.ones(index.words.texts.size, np.bool_)
+    chosen[repeated] = False
+    return _Index(Words(index.words.texts.keep(chosen)))
