@@ -16,7 +16,6 @@ from rich.progress import Progress
 from contract.errors import DataError
 from contract.files import write_text
 from contract.schema import Task
-from training.benchmark.options import positive
 from training.datasets.prepared import SPLITS, Prepared
 from training.describe.counts import Target
 from training.describe.fields import describe_field
@@ -40,7 +39,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="what `prepare` wrote")
     parser.add_argument("--out", type=Path, metavar="FILE", help=f"the page (default: {PAGE} in the data set's folder)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write all numbers here")
-    parser.add_argument("--top", type=positive, default=TOP, metavar="N", help="frequent values shown (default: 10)")
+    parser.add_argument("--top", type=_positive, default=TOP, metavar="N", help="frequent values shown (default: 10)")
     parser.add_argument("--fail-on-leak", action="store_true", help="exit status 1 where an alarm rings")
     parser.set_defaults(command=_command)
 
@@ -84,6 +83,12 @@ def describe(data: Prepared, top: int = TOP, watch: Callable[[int], None] = lamb
         duplicates=duplicates,
         remarks=remarks(tasks, fields, duplicates, description.rows),
     )
+
+
+def _positive(text: str) -> int:
+    if (value := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not a positive number")
+    return value
 
 
 def _threshold(data: Prepared, task: Task) -> float:

@@ -57,7 +57,7 @@ class Counts:
         self.sums: NDArray[Any] = np.zeros((splits, channels, size), np.uint32 if most < 2**32 else np.uint64)
 
     def add(self, split: int, ids: Ids, weights: Weights) -> None:
-        """Count rows of ids [n, slots]; a row without any value counts for id 0."""
+        """Count rows of ids [n, slots], each value once a row; a row without any value counts for id 0."""
         values, owners = _entries(ids)
         for sums, weight in zip(self.sums[split], weights, strict=True):
             _add(sums, values, weight if owners is None else weight[owners])
@@ -72,9 +72,11 @@ def _entries(ids: Ids) -> tuple[Ids, Ints | None]:
     """Values and the rows that they are of; None where every row has one."""
     if ids.shape[1] == 1:
         return ids[:, 0], None
-    known = ids > 0
-    owners, slots = np.nonzero(known)
-    empty = np.flatnonzero(~known.any(axis=1))
+    ids = np.sort(ids, axis=1)
+    first = ids > 0
+    first[:, 1:] &= ids[:, 1:] != ids[:, :-1]
+    owners, slots = np.nonzero(first)
+    empty = np.flatnonzero(ids[:, -1] == 0)
     return np.concatenate([ids[owners, slots], np.zeros(len(empty), ids.dtype)]), np.concatenate([owners, empty])
 
 

@@ -7,13 +7,13 @@ from math import sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from contract.schema import Field, Kind
+from contract.schema import Encoding, Field, Kind
 from training.datasets.prepared import SPLITS
 from training.describe.bins import Bins
 from training.describe.counts import Counts, Ints, counted, positive
 from training.describe.findings import Drift, FieldFound, FieldSplit, Leak, Share, ValueFound
 from training.describe.impressions import Impressions
-from training.describe.leaks import leak, mean_rate_bins, mean_rates
+from training.describe.leaks import ByMean, leak, mean_rate_bins, mean_rates
 from training.describe.measures import SCORE_BINS, Rate, deciles, grouped, heads, most_frequent, psi
 from training.describe.survey import Survey
 from training.describe.values import value_texts
@@ -105,24 +105,28 @@ def _of_split(known: Field, sums: Sums, split: int, rows: int) -> FieldSplit:
         coverage=1 - int(own[0]) / rows if rows else None,
         distinct=int(np.count_nonzero(own[1:])),
         length=int(own[1:].sum()) / rows if rows and known.kind is Kind.MULTI else None,
-        new=_new(train, own) if split else None,
+        new=_new(known, train, own) if split else None,
         drift=drift,
     )
 
 
-def _new(train: Ints, own: Ints) -> float | None:
-    """Share of values that training did not know: id 0 beyond training's share of it, and ids without training rows."""
+def _new(known: Field, train: Ints, own: Ints) -> float | None:
+    """Share of values that training did not know: ids without training rows, and those without an id.
+
+    A dictionary has no id for them: they are what id 0 has beyond its share of training, where it means missing.
+    """
     if not own.sum():
         return None
-    excess = float(own[0] / own.sum() - train[0] / max(1, train.sum()))
+    excess = float(own[0] / own.sum() - train[0] / max(1, train.sum())) if known.needs_dictionary else 0.0
     return max(0.0, excess) + float(own[1:][train[1:] == 0].sum() / own.sum())
 
 
 def _new_is(known: Field, counts: Counts) -> str:
-    """Id 0 is missing or unknown: only where a default stands in for what is missing is it surely unknown."""
-    if known.buckets is not None:
+    """Id 0 of a dictionary is missing or unknown: surely unknown only where a default stands in for what is missing."""
+    if known.encoding is Encoding.HASH:
         return "at least"
-    return "exact" if known.default is not None and not counts.of(0, 0)[0] else "estimate"
+    never_missing = known.default is not None and not counts.sums[0, 0, 0]
+    return "exact" if never_missing or not known.needs_dictionary else "estimate"
 
 
 def _drift(known: Field, train: Ints, own: Ints) -> Drift | None:
@@ -145,15 +149,16 @@ def _leaks(
 
 def _by_mean(
     impressions: Impressions, survey: Survey, known: Field, counts: Counts, k: int, split: int
-) -> tuple[Ints, Ints] | None:
-    """Rows and positive rows of a split by bin of their values' mean rate; only a multi-valued field has one."""
+) -> ByMean | None:
+    """Rows of a split by their values' mean rate; only a multi-valued field has one."""
     if known.kind is not Kind.MULTI:
         return None
     by_id = mean_rates(counts, k)
     means = Counts(1, 2, SCORE_BINS, sum(impressions.data.description.rows.values()))
     for _, ids, weights in impressions.values(known, survey.tables, [split]):
         means.add(0, mean_rate_bins(ids, by_id), weights[[counted(k), positive(k)]])
-    return means.of(0, 0), means.of(0, 1)
+    trained = survey.labels[0][k]
+    return ByMean((means.of(0, 0), means.of(0, 1)), (trained.rows, trained.positives))
 
 
 def _top(impressions: Impressions, known: Field, counts: Counts, top: int) -> dict[str, object]:

@@ -27,6 +27,6 @@ def share(value: float | None) -> str:
     percent = 100 * value
     if percent in (0, 100):
         return f"{percent:.0f} %"
-    if percent > 99.9:
+    if 99.9 < percent < 100:
         return f"{min(percent, 99.99):.2f} %"
     return f"{percent:.1f} %" if percent >= 10 else f"{percent:.2f} %" if percent >= 0.01 else "< 0.01 %"

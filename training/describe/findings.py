@@ -72,7 +72,7 @@ class FieldSplit(Strict):
 
     coverage: float | None  # with a value that has an id; None for numbers, whose missing values took the default
     distinct: int  # ids met
-    length: float | None = None  # mean number of values, of a multi-valued field
+    length: float | None = None  # mean number of different values, of a multi-valued field
     new: float | None = None  # of values: without an id beyond training's share, or with an id that training never met
     mean: float | None = None
     sd: float | None = None

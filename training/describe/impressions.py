@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from contract.crossing import cross_ids
 from contract.schema import Field, Kind, Side
 from training.datasets.prepared import ROW_NUMBER, SPLITS, Prepared, SplitName
 from training.describe.counts import Counts, Target, Weights, channels
@@ -56,6 +57,9 @@ class Impressions:
         self, field: Field, tables: dict[Side, Counts], splits: Sequence[int] = (0, 1, 2)
     ) -> Iterator[tuple[int, Values, Weights]]:
         """All values of a field: number of the split, values [n, slots] and how they count [channels, n]."""
+        if field.cross:
+            yield from self._crossed(field, field.cross, splits)
+            return
         if self.with_moment(field):
             for number in splits:
                 for frame, weights in self.chunks(SPLITS[number], [field.name]):
@@ -65,6 +69,23 @@ class Impressions:
             values = _matrix(field, series)
             for number in splits:
                 yield number, values, tables[field.side].sums[number, :, start : start + len(series)]
+
+    def _crossed(
+        self, field: Field, pair: tuple[str, str], splits: Sequence[int]
+    ) -> Iterator[tuple[int, Values, Weights]]:
+        """Values of a cross, hashed from the ids of two fields; one of users or items is held whole."""
+        parts = [self.data.schema.by_name[name] for name in pair]
+        held = {
+            part.name: self.data.table(part.side).select(part.name).collect()[part.name].to_numpy()
+            for part in parts
+            if not self.with_moment(part)
+        }
+        columns = [ROW_NUMBER[part.side] if part.name in held else part.name for part in parts]
+        for number in splits:
+            for frame, weights in self.chunks(SPLITS[number], columns):
+                places = [frame[column].to_numpy() for column in columns]
+                left, right = (held[name][at] if name in held else at for name, at in zip(pair, places, strict=True))
+                yield number, cross_ids(left, right, field.buckets or 1)[:, None], weights
 
     def sample(self, field: Field, tables: dict[Side, Counts]) -> tuple[NDArray[np.float32], NDArray[np.int64] | None]:
         """Values of a number in training, and how many impressions each stands for (None: one)."""

@@ -4,6 +4,8 @@ A value's score is its rate in training, drawn towards the mean, so that a value
 also tried as it is, either way up; a multi-valued field by the mean of its values' rates, and by its best single value.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,10 +22,17 @@ FEWEST = 7  # of each answer, for a field to equal a label
 Answers = tuple[Ints, Ints]  # rows and positive rows
 
 
-def leak(kind: Kind, counts: Counts, k: int, target: Target, split: int, means: Answers | None) -> Leak:
-    """Of one field and task, measured on a split; `means`: a multi-valued field's rows there by bin of mean rate."""
+class ByMean(NamedTuple):
+    """Held-out rows by bin of their values' mean rate, and how many rows, and positive ones, training has."""
+
+    held: Answers
+    trained: tuple[int, int]
+
+
+def leak(kind: Kind, counts: Counts, k: int, target: Target, split: int, means: ByMean | None) -> Leak:
+    """Of one field and task, measured on a split; only a multi-valued field has `means`."""
     fitted, held = answers(counts, 0, k), answers(counts, split, k)
-    of_rows = held if means is None else means
+    of_rows = held if means is None else means.held
     rows, positives = (int(part.sum()) for part in of_rows)
     auc, way = max(_tried(kind, fitted, held, means), key=lambda each: -1 if each[0] is None else each[0])
     sure = auc is not None and auc_z(auc, rows, positives) > SURE
@@ -69,10 +78,10 @@ def mean_rate_bins(ids: Ids, by_id: NDArray[np.float32]) -> NDArray[np.int32]:
     return score_bins(np.where(many > 0, total / np.maximum(1, many), by_id[0]).astype(np.float32))[:, None]
 
 
-def _tried(kind: Kind, fitted: Answers, held: Answers, means: Answers | None) -> list[tuple[float | None, str]]:
+def _tried(kind: Kind, fitted: Answers, held: Answers, means: ByMean | None) -> list[tuple[float | None, str]]:
     """AUCs of the ways in which a field's values can be scores."""
     if means is not None:
-        mean = auc_of_counts(np.arange(SCORE_BINS), *means)
+        mean = auc_of_counts(np.arange(SCORE_BINS), *means.held)
         return [(mean, "mean of the values' rates"), (_best_value(fitted, held, means), "its best single value")]
     tried: list[tuple[float | None, str]] = [(auc_of_counts(rates(*fitted), *held), "rate of each value in training")]
     if kind is Kind.NUMERIC and (auc := auc_of_counts(np.arange(len(held[0])), *held)) is not None:
@@ -80,18 +89,18 @@ def _tried(kind: Kind, fitted: Answers, held: Answers, means: Answers | None) ->
     return tried
 
 
-def _best_value(fitted: Answers, held: Answers, means: Answers) -> float | None:
+def _best_value(fitted: Answers, held: Answers, means: ByMean) -> float | None:
     """AUC of "has this value", for the value that tells most in training."""
-    rows, positives = (int(part.sum()) for part in means)
+    rows, positives = (int(part.sum()) for part in means.held)
     if not 0 < positives < rows:
         return None
-    won, lost = _shares(fitted, int(fitted[1].sum()), int((fitted[0] - fitted[1]).sum()))
+    won, lost = _shares(fitted, *means.trained)
     value = int(np.abs(won - lost).argmax())
-    won, lost = _shares(held, positives, rows - positives)
+    won, lost = _shares(held, rows, positives)
     return float(0.5 + abs(won[value] - lost[value]) / 2)
 
 
-def _shares(answers: Answers, positives: int, negatives: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Share of the positive rows, and of the negative ones, that have each value; at most 1 where rows repeat it."""
-    rows, won = answers
-    return np.minimum(1, won / max(1, positives)), np.minimum(1, (rows - won) / max(1, negatives))
+def _shares(answers: Answers, rows: int, positives: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Share of so many positive rows, and of the negative ones, that have each value."""
+    met, won = answers
+    return won / max(1, positives), (met - won) / max(1, rows - positives)

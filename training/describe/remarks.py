@@ -50,19 +50,18 @@ def _of_field(field: FieldFound) -> Iterator[Remark]:
         yield _warning(field.name, f"{field.name}: only {share(train.coverage)} of training's impressions have a value")
     elif train.distinct == 1 and (train.coverage is None or train.coverage == 1):
         yield _warning(field.name, f"{field.name} has the same value in all of training: it tells nothing")
-    for split in HELD:
-        found = field.splits[split]
-        if found.drift is not None and found.drift.word == "drifted":
-            yield _warning(field.name, f"{field.name} drifted from training to {split}: PSI {number(found.drift.psi)}")
-        if found.new is not None and found.new > NEW:
-            yield _warning(field.name, f"{field.name}: {share(found.new)} of its values in {split} are new to training")
+    drifts = [(split, field.splits[split].drift) for split in HELD]
+    if far := [f"PSI {number(drift.psi)} in {split}" for split, drift in drifts if drift and drift.word == "drifted"]:
+        yield _warning(field.name, f"{field.name} drifted from training: {', '.join(far)}")
+    news = [(split, field.splits[split].new or 0.0) for split in HELD]
+    if many := [f"{share(new)} in {split}" for split, new in news if new > NEW]:
+        yield _warning(field.name, f"{field.name}: values that training never met: {', '.join(many)}")
 
 
 def _of_rows(duplicates: Duplicates, rows: dict[SplitName, int]) -> Iterator[Remark]:
-    for split in HELD:
-        if duplicates.trained[split] > SHARED * rows[split]:
-            part = share(duplicates.trained[split] / rows[split])
-            yield _warning(split, f"{part} of the rows of {split} are in training too, the same in every column")
+    shared = [(split, duplicates.trained[split] / max(1, rows[split])) for split in HELD]
+    if many := [f"{share(part)} of {split}" for split, part in shared if part > SHARED]:
+        yield _warning("rows", f"rows that training has too, the same in every column: {', '.join(many)}")
 
 
 def _warning(about: str, text: str) -> Remark:

@@ -66,9 +66,11 @@ def _labels(found: Findings) -> Table:
 
 
 def _oracle(found: Findings) -> Table:
-    table = _table("split", "task", ">rows", ">AUC", ">log loss", ">RMSE", ">calibration")
+    continuous = any(each.rmse is not None for each in found.oracle)
+    errors = [">RMSE"] if continuous else []
+    table = _table("split", "task", ">rows", ">AUC", ">log loss", *errors, ">predicted / observed")
     for each in found.oracle:
-        numbers = (each.auc, each.log_loss, each.rmse, each.calibration)
+        numbers = [each.auc, each.log_loss, *([each.rmse] if continuous else []), each.calibration]
         table.add_row(each.split, escape(each.task), count(each.rows), *map(digits, numbers))
     return table
 
