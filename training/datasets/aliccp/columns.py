@@ -15,7 +15,7 @@ def to_columns(features: Features, rows: int, members: Sequence[Member]) -> pl.D
     """Columns of all members, [rows]; null where a row has no value."""
     columns: list[pl.Series] = []
     for place, member in enumerate(members):
-        columns += _columns(member, features.where(features.field == place), rows)
+        columns += _columns(member, features.where(np.flatnonzero(features.field == place)), rows)
     return pl.DataFrame(columns)
 
 
@@ -26,11 +26,10 @@ def notes(features: Features, members: Sequence[Member]) -> Counter[str]:
     outside = np.bincount(features.field[strange], minlength=len(members)).tolist()
     found = Counter({f"ids of field {m.code} out of its range, kept": n for m, n in zip(members, outside, strict=True)})
     single = np.array([member.length in (None, 1) for member in members])[features.field]
-    pairs = features.row[single] * len(members) + features.field[single]
-    again = np.sort(pairs)
-    again = again[1:][again[1:] == again[:-1]] % len(members)
-    beyond = np.bincount(again, minlength=len(members)).tolist()
-    found.update({f"second values of field {m.code}, left out": n for m, n in zip(members, beyond, strict=True)})
+    cells = features.row[single] * len(members) + features.field[single]
+    beyond = (np.bincount(cells, minlength=len(members)) - 1).clip(0)
+    again = np.bincount(np.arange(len(beyond)) % len(members), beyond).astype(np.int64).tolist()
+    found.update({f"second values of field {m.code}, left out": n for m, n in zip(members, again, strict=True)})
     return +found
 
 
@@ -53,7 +52,11 @@ def _columns(member: Member, features: Features, rows: int) -> list[pl.Series]:
 
 def _highest(features: Features, length: int) -> tuple[Features, NDArray[np.int64]]:
     """The features of highest value in each row, and their places in it; of equal ones first those that came first."""
-    ordered = features.where(np.lexsort((-features.value, features.row)))
+    if not (features.row[1:] == features.row[:-1]).any():
+        return features, np.zeros(len(features.row), np.int64)
+    bits = (features.value + 0).view(np.int32)  # + 0: there is no -0
+    rising = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).astype(np.int64)  # integers in the order of the values
+    ordered = features.where(np.argsort((features.row << 32) - rising, kind="stable"))  # twice as fast as lexsort
     place = np.arange(len(ordered.row)) - np.searchsorted(ordered.row, ordered.row)
     kept = place < length
     return ordered.where(kept), place[kept]
