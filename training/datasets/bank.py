@@ -13,7 +13,7 @@ import polars as pl
 
 from contract.errors import DataError
 from contract.schema import Field, Kind, Schema, Side, Split, Task
-from training.datasets.raw import Raw, RawColumn, RawTable
+from training.datasets.raw import HeldRaw, RawColumn, RawTable
 from training.datasets.splits import permuted
 
 ARCHIVE, FILE = "bank-additional.zip", "bank-additional-full.csv"
@@ -27,7 +27,7 @@ NUMERIC = ("age", *ECONOMY)  # `pdays` is not: 999 stands for never
 COUNTS = ("previous", "campaign")
 
 
-def read_bank(raw: Path) -> Raw:
+def read_bank(raw: Path) -> HeldRaw:
     """Read the archive, the CSV inside it, or a folder that holds either."""
     where, calls = _calls(raw)
     client = pl.Series("client", range(len(calls)), dtype=pl.Int64)
@@ -35,7 +35,7 @@ def read_bank(raw: Path) -> Raw:
     part = permuted(FIXED, len(calls)).alias(PART)
     interactions = pl.concat([client.to_frame(), calls.select(CALL), labels, part.to_frame()], how="horizontal")
     users = calls.select(client, *CLIENT)
-    return Raw("bank", bank_schema(), RawTable.of(where, interactions), RawTable.of(where, users))
+    return HeldRaw("bank", bank_schema(), RawTable.of(where, interactions), RawTable.of(where, users))
 
 
 def bank_schema() -> Schema:

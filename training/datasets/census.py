@@ -11,7 +11,7 @@ import polars as pl
 
 from contract.errors import DataError
 from contract.schema import Field, Kind, Schema, Side, Split, Task
-from training.datasets.raw import Raw, RawTable
+from training.datasets.raw import HeldRaw, RawTable
 from training.datasets.splits import permuted
 
 FILE = "census-income.test.gz"
@@ -80,7 +80,7 @@ DEGREES = (
 PAIRS = {"A": ("income", "never_married"), "B": ("college", "never_married")}
 
 
-def read_census(raw: Path, pair: str = "A") -> Raw:
+def read_census(raw: Path, pair: str = "A") -> HeldRaw:
     """Read the file, or the folder that holds it, for one pair of tasks."""
     path = raw / FILE if raw.is_dir() else raw
     persons = _persons(path)
@@ -94,7 +94,7 @@ def read_census(raw: Path, pair: str = "A") -> Raw:
     interactions = pl.DataFrame({"person": person} | {f"label_{task}": labels[task] for task in PAIRS[pair]})
     users = persons.select(person, *(field.name for field in schema.fields))
     interactions = interactions.with_columns(permuted(FIXED, len(interactions)).alias(PART))
-    return Raw(f"census: pair {pair}", schema, RawTable.of(str(path), interactions), RawTable.of(str(path), users))
+    return HeldRaw(f"census: pair {pair}", schema, RawTable.of(str(path), interactions), RawTable.of(str(path), users))
 
 
 def census_schema(pair: str) -> Schema:

@@ -15,7 +15,7 @@ from pathlib import Path
 import polars as pl
 
 from contract.schema import Field, Kind, Schema, Side, Split, Task
-from training.datasets.raw import Raw, RawTable
+from training.datasets.raw import HeldRaw, RawTable
 from training.datasets.raw_file import read_table
 
 POLICIES, CAMPAIGNS = ("random", "bts"), ("men", "women")
@@ -55,13 +55,13 @@ class Slate:
         return tuple((others | shown).values())
 
 
-def read_open_bandit(raw: Path) -> Raw:
+def read_open_bandit(raw: Path) -> HeldRaw:
     """Read both policies and campaigns."""
     rows = pl.concat([_impressions(raw, policy, campaign) for policy in POLICIES for campaign in CAMPAIGNS])
     items = pl.concat([_items(raw, campaign) for campaign in CAMPAIGNS])
     users = rows.select("user_id", *USER).unique("user_id", maintain_order=True)
     names = {name: str(raw / name) for name in ("impressions", "users", "items")}
-    return Raw(
+    return HeldRaw(
         "open_bandit",
         open_bandit_schema(),
         RawTable.of(names["impressions"], rows.drop(USER)),

@@ -163,6 +163,15 @@ class Raw:
     items: RawTable | Table | None = None
 
 
+@dataclass(frozen=True)
+class HeldRaw(Raw):
+    """The same of a source that is small enough to be held in memory."""
+
+    interactions: RawTable
+    users: RawTable | None = None
+    items: RawTable | None = None
+
+
 def shown_names(names: Collection[str]) -> str:
     """Column names for a message, the first twenty."""
     shown = ", ".join(list(names)[:20])

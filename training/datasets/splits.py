@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from contract.dictionary import Dictionary
 from contract.hashing import hash_all
-from contract.texts import Texts
 from contract.schema import Split
+from contract.texts import Texts
 from training.datasets.prepared import SPLITS
 from training.datasets.ranks import Run, nth, total
 
@@ -31,7 +31,7 @@ class Rows(NamedTuple):
     """What a split may depend on, of consecutive rows of the whole log."""
 
     start: int
-    count: int
+    size: int
     users: NDArray[np.int32] | None = None
     times: NDArray[np.int64] | None = None
     given: NDArray[np.int8] | None = None
@@ -52,7 +52,7 @@ class Bounds(NamedTuple):
             return self.of_user[rows.users]
         if self.split.by == "column" and rows.given is not None:
             return rows.given
-        return self._after(shuffled(self.split.seed, rows.start, rows.count))
+        return self._after(shuffled(self.split.seed, rows.start, rows.size))
 
     def _after(self, values: NDArray[np.int64] | NDArray[np.uint64]) -> Parts:
         return np.searchsorted(np.array(self.first, values.dtype), values, side="right").astype(np.int8)

@@ -8,7 +8,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from training.datasets.open_bandit import AFFINITY, CAMPAIGNS, POLICIES, USER, impressions_log, open_bandit_schema
-from training.datasets.splits import assign
+from training.datasets.ranks import Run
+from training.datasets.splits import Rows, bounds
 from training.replay.estimators import Rounds
 
 
@@ -38,7 +39,9 @@ def read_logs(raw: Path) -> list[tuple[Log, NDArray[np.bool_]]]:
         (policy, campaign): impressions_log(raw, policy, campaign) for policy in POLICIES for campaign in CAMPAIGNS
     }
     times = pl.concat([frame["timestamp"] for frame in frames.values()]).str.to_datetime(time_zone="UTC")
-    parts = assign(open_bandit_schema().split, len(times), None, times.to_physical().to_numpy())
+    moments = times.to_physical().to_numpy()
+    limits = bounds(open_bandit_schema().split, len(moments), None, [Run.of(moments)])
+    parts = limits.parts(Rows(0, len(moments), times=moments))
     ends = np.cumsum([len(frame) for frame in frames.values()])
     later = np.split(parts > 0, ends[:-1])
     return [(_log(*names, frame), kept) for (names, frame), kept in zip(frames.items(), later, strict=True)]

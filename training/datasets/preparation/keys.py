@@ -70,7 +70,8 @@ def rows_of(chunk: CodedChunk, side: Side, codes: pl.Series, work: Work) -> NDAr
     """Row numbers of the users or items of a chunk, [rows]."""
     keys = pl.read_parquet(chunk.values(ROW_NUMBER[side]), columns=["value"], glob=False)["value"]
     ids = dictionary_at(work.keys(side)).encode_texts(packed(keys))
-    return np.concatenate([np.zeros(1, np.int32), ids])[codes.to_numpy()] - np.int32(1)
+    found: NDArray[np.int32] = np.concatenate([np.zeros(1, np.int32), ids])[codes.to_numpy()] - np.int32(1)
+    return found
 
 
 @dataclass(frozen=True)

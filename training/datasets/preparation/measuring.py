@@ -19,9 +19,9 @@ from training.datasets.values import transformed
 
 
 class Moments(NamedTuple):
-    """Count, mean, and sum of squared departures from it."""
+    """How many numbers, their mean, and the sum of squared departures from it."""
 
-    count: int
+    rows: int
     mean: float
     squares: float
 
@@ -62,10 +62,10 @@ def measure(chunk: CodedChunk, fields: Sequence[Field], weights: NDArray[np.int6
 
 def scaled(field: Field, parts: Iterable[Moments]) -> Field:
     """The field with mean and scale of all chunks together."""
-    known = [part for part in parts if part.count]
-    count = sum(part.count for part in known)
-    mean = fsum(part.count * part.mean for part in known) / count
-    squares = fsum(part.squares + part.count * (part.mean - mean) ** 2 for part in known)
+    known = [part for part in parts if part.rows]
+    count = sum(part.rows for part in known)
+    mean = fsum(part.rows * part.mean for part in known) / count
+    squares = fsum(part.squares + part.rows * (part.mean - mean) ** 2 for part in known)
     spread = sqrt(squares / count)
     scale = spread if spread > 1e-6 * max(1.0, abs(mean)) else 1.0  # a constant has no scale
     # six digits: machines may differ in the last ones

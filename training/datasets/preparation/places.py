@@ -11,6 +11,7 @@ from training.datasets.raw import Raw, RawTable, shown_names
 
 AnyTable = RawTable | Table
 STORED = (Side.USER, Side.ITEM)
+MEASURED = {"size", "lineage", "mean", "scale", "edges", "column", "weights", "min_count"}  # and what may change
 
 
 @dataclass(frozen=True)
@@ -34,13 +35,51 @@ def places(raw: Raw, earlier: Prepared | None = None) -> Places:
         _require(raw.interactions, key, f"{side}_key")
         if (table := own[side]) is not None:
             _require(table, key, f"{side}_key")
-    stored = {side: tuple(field for field in schema.on(side) if _held(field, keys[side], own[side])) for side in keys}
+    kept = _kept(raw, earlier)
+    stored = {
+        side: tuple(field for field in schema.on(side) if field.name in kept or _held(field, keys[side], own[side]))
+        for side in keys
+    }
     held = {field.name for fields in stored.values() for field in fields}
     moment = tuple(field for field in schema.fields if field.name not in held and field.cross is None)
-    for field in (*moment, *(field for fields in stored.values() for field in fields)):
+    given = (field for fields in stored.values() for field in fields if field.name not in kept)
+    for field in (*moment, *given):
         _require_field(raw, field, own.get(field.side) if field.side in keys else None, field.name in held)
     latest = {side: tuple(field for field in moment if field.side is side) for side in keys}
-    return Places(keys, moment, stored, latest)
+    found = Places(keys, moment, stored, latest)
+    if earlier is not None:
+        _require_same(found, schema, earlier)
+    return found
+
+
+def _kept(raw: Raw, earlier: Prepared | None) -> set[str]:
+    """Fields that an earlier data set stores and that nothing says anew: their values stay."""
+    if earlier is None:
+        return set()
+    said = {Side.USER: raw.users, Side.ITEM: raw.items}
+    moment = earlier.interactions("train").collect_schema()
+    return {
+        field.name
+        for field in raw.schema.on(*STORED)
+        if field.name not in moment and said[field.side] is None and field.source not in raw.interactions
+    }
+
+
+def _require_same(found: Places, schema: Schema, earlier: Prepared) -> None:
+    """New days must mean what the earlier ones do, field by field."""
+    known, given = earlier.schema.by_name, schema.by_name
+    if names := [name for name in (*known, *given) if name not in known or name not in given]:
+        has, lacks = (earlier.path, "the new schema") if names[0] in known else ("the new schema", earlier.path)
+        raise DataError(
+            f"field '{names[0]}': {has} has it and {lacks} has not; ids can only be added to the same fields"
+        )
+    moment, now = earlier.interactions("train").collect_schema(), {field.name for field in found.moment}
+    for name, field in given.items():
+        if field.model_dump(exclude=MEASURED) != known[name].model_dump(exclude=MEASURED):
+            raise DataError(f"field '{name}': its options differ from those in {earlier.path}/schema.json; keep them")
+        if field.cross is None and (name in moment) != (name in now):
+            where = "comes with the interactions" if name in now else "is stored"
+            raise DataError(f"field '{name}': {where} here, and not so in {earlier.path}; give it in the same table")
 
 
 def _held(field: Field, key: str, own: AnyTable | None) -> bool:
