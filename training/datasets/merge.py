@@ -1,0 +1,73 @@
+"""Distinct values with their counts, merged from any number of files in bounded memory.
+
+Each file holds `value` (String, no nulls), `count` (Int64) and `first` (Int64: where in the whole table the value
+stands first); a value may be in many of them. Rows are dealt by a hash of the value into partitions that fit in
+memory, and each partition is merged alone. Nothing in the result depends on that hash, on how many partitions there
+are, or on how the rows are spread over the files.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import polars as pl
+
+from contract.dictionary import Texts
+from training.datasets.texts import keys, packed
+
+ROWS = 8_000_000  # of a partition: under a GB
+SCHEMA = {"value": pl.String, "count": pl.Int64, "first": pl.Int64}
+
+
+def merged(files: Sequence[Path], work: Path, most: int = ROWS) -> Iterator[pl.DataFrame]:
+    """Distinct keys with `count` summed and `first` the least, a partition of about `most` rows at a time.
+
+    What is laid under `work` meanwhile has a name of its own, and is removed.
+    """
+    rows = sum(pl.scan_parquet(file).select(pl.len()).collect().item() for file in files)
+    partitions = max(1, -(-rows // most))
+    if partitions == 1:
+        yield _distinct([_read(file) for file in files])
+        return
+    work.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix="merge.", dir=work) as folder:
+        _deal(files, Path(folder), partitions, most)
+        for partition in range(partitions):
+            parts = sorted(Path(folder).glob(f"{partition}.*.parquet"))
+            yield _distinct([pl.read_parquet(part) for part in parts])
+            for part in parts:
+                part.unlink()
+
+
+def vocabulary(files: Sequence[Path], min_count: int, work: Path, most: int = ROWS) -> Texts:
+    """Keys counted at least `min_count` times, the most frequent first, ties by key: the order of Dictionary.build."""
+    kept = [part.filter(pl.col("count") >= min_count).drop("first") for part in merged(files, work, most)]
+    return packed(pl.concat(kept).sort("count", "value", descending=[True, False])["value"])
+
+
+def in_order_of_appearance(files: Sequence[Path], work: Path, most: int = ROWS) -> Texts:
+    """All keys by `first`, ties by key."""
+    parts = [part.drop("count") for part in merged(files, work, most)]
+    return packed(pl.concat(parts).sort("first", "value")["value"])
+
+
+def _read(file: Path) -> pl.DataFrame:
+    frame = pl.read_parquet(file, columns=list(SCHEMA))
+    return frame.with_columns(keys(frame["value"]))
+
+
+def _deal(files: Sequence[Path], folder: Path, partitions: int, most: int) -> None:
+    """Rows of the files to `PARTITION.BATCH.parquet`, merged a batch of files at a time."""
+    batch: list[pl.DataFrame] = []
+    for number, file in enumerate(files, 1):
+        batch.append(_read(file))
+        if sum(map(len, batch)) >= most // 2 or number == len(files):
+            home = (pl.col("value").hash() % partitions).alias("home")
+            for (partition,), part in _distinct(batch).with_columns(home).partition_by("home", as_dict=True).items():
+                part.drop("home").write_parquet(folder / f"{partition}.{number}.parquet", compression="lz4")
+            batch = []
+
+
+def _distinct(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    every = pl.concat(frames) if frames else pl.DataFrame(schema=SCHEMA)
+    return every.group_by("value").agg(pl.col("count").sum(), pl.col("first").min())
