@@ -19,15 +19,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from contract.errors import DataError, TwinscoreError
 from contract.files import replace_folder, sha256, write_text
-from contract.schema import Field, Schema, Side
+from contract.schema import Field, Kind, Schema, Side
 from training.datasets.partitions import CHUNK, Table
 from training.datasets.preparation.encoding import Encode, Piece, encode
 from training.datasets.preparation.keys import Rows, Tail, number_rows
 from training.datasets.preparation.mapping import Mapper, one_by_one
-from training.datasets.preparation.measuring import Measuring, Moments, measure_stored, transposed
+from training.datasets.preparation.measuring import Measuring, Moments, count_rows, measure_stored, transposed
 from training.datasets.preparation.places import Places, places
 from training.datasets.preparation.placing import Placed, Placing, place, shown, winners
 from training.datasets.preparation.progress import Stages, shown_stages
@@ -158,7 +159,8 @@ class _Preparation:
         moments = transposed(each.moments for each in placed)
         for side, fields in self.places.stored.items():
             moments |= self._measure_stored(side, chunks, rows[side])
-            folders |= {field.name: [self.work.measured(chunk) for chunk in chunks[TABLE[side]]] for field in fields}
+            own = [self.work.measured(chunk) for chunk in chunks[TABLE[side]]]
+            folders |= {field.name: self._of_keys(side, field) or own for field in fields}
         (self.work.result / "dictionaries").mkdir(exist_ok=True)
         stage, found = self.stages.start("measure", len(self.schema.fields)), {}
         for field in self.schema.fields:
@@ -174,8 +176,22 @@ class _Preparation:
         file = self.work.keys(side).with_name(f"{side}-shown.npy")
         np.save(file, shown(chunks["interactions"], side, rows.count, self.work))
         fields = self.places.stored[side]
+        if self.earlier is not None:
+            self._count_keys(side, np.load(file))
         units = [Measuring(chunk, side, fields, file, self.work) for chunk in chunks[TABLE[side]]]
         return transposed(self.mapper(measure_stored, units))
+
+    def _of_keys(self, side: Side, field: Field) -> list[Path]:
+        """Where the ids of an extended table are counted: also those whose row an earlier data set has."""
+        is_key = field.source == self.places.keys[side] and field.kind is Kind.CATEGORICAL
+        return [self.work.keys(side).with_name(f"{side}-ids")] if self.earlier is not None and is_key else []
+
+    def _count_keys(self, side: Side, often: NDArray[np.int64]) -> None:
+        keys = dictionary_at(self.work.keys(side))
+        for field in self.places.stored[side]:
+            for folder in self._of_keys(side, field):
+                folder.mkdir(exist_ok=True)
+                count_rows(keys, often, folder / f"{field.name}.parquet")
 
     def _encode(self, chunks: Chunks, rows: dict[Side, Rows], fields: dict[str, Field]) -> None:
         complete = self.schema.model_copy(update={"fields": tuple(fields[field.name] for field in self.schema.fields)})
@@ -199,7 +215,9 @@ class _Preparation:
         held = {field.name for field in self.places.stored.get(side, ())}
         stored = tuple(field for field in fields if field.name in held)
         own = chunks.get(TABLE[side], [])
-        write_table(side, rows, own, stored, latest, fields, self.work, self.earlier, self.mapper)
+        write_table(
+            side, rows, own, stored, latest, fields, self.work, self.earlier, self.places.keys.get(side), self.mapper
+        )
 
     def _winners(self, side: Side, chunks: Chunks, rows: Rows) -> Path:
         file = self.work.keys(side).with_name(f"{side}-winners.npy")

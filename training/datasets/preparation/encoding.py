@@ -57,6 +57,7 @@ class Range(NamedTuple):
     stop: int
     pieces: tuple[Piece, ...]
     earlier: Path | None  # a data set whose stored rows are taken over
+    key: str | None  # raw column
     work: Work
 
 
@@ -139,6 +140,9 @@ def assemble(unit: Range) -> Iterator[None]:
     for field in unit.fields:
         for name, dtype in columns_of(field).items():
             columns[name] = _blank(dtype, count, None if before is None else before[name])
+    for field in unit.fields if before is not None else ():
+        if field.source == unit.key and field.needs_dictionary and field.kind is Kind.CATEGORICAL:
+            columns[field.name] = _of_keys(field, keys, unit)  # who was unseen then may be known now
     for piece in unit.pieces:
         rows = (
             pl.scan_parquet(piece.file, glob=False).filter(pl.col(ROW).is_between(unit.start, unit.stop - 1)).collect()
@@ -152,6 +156,10 @@ def assemble(unit: Range) -> Iterator[None]:
         found |= {name: pl.Series(columns[name], dtype=dtype) for name, dtype in columns_of(field).items()}
     _write(pl.DataFrame(found), unit.work.result / f"{unit.side}s" / f"part-{unit.start // CHUNK:05d}.parquet")
     yield None
+
+
+def _of_keys(field: Field, keys: Sequence[str | None], unit: Range) -> NDArray[np.int32]:
+    return dictionary_at(unit.work.result / "dictionaries" / f"{field.name}.npz").encode(keys)
 
 
 def _before(earlier: Path, unit: Range) -> pl.DataFrame:

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from contract.dictionary import Dictionary
 from contract.files import whole_folder
 from contract.schema import Encoding, Field, Kind, Side
 from training.datasets.preparation.keys import rows_of
@@ -99,6 +100,13 @@ def _count(chunk: CodedChunk, field: Field, column: pl.Series, weights: NDArray[
     first = chunk.order << 24 | np.arange(len(values), dtype=np.int64)
     frame = pl.DataFrame({"value": values, "count": counts.astype(np.int64), "first": first})
     frame.filter(pl.col("count") > 0).write_parquet(file, compression="lz4")
+
+
+def count_rows(keys: Dictionary, often: NDArray[np.int64], file: Path) -> None:
+    """Count ids themselves, by row number."""
+    met = np.flatnonzero(often)
+    values = pl.Series("value", keys.decode((met + 1).tolist()), dtype=pl.String)
+    pl.DataFrame({"value": values, "count": often[met], "first": met}).write_parquet(file, compression="lz4")
 
 
 def transposed(parts: Iterable[Mapping[str, Moments]]) -> dict[str, list[Moments]]:

@@ -20,13 +20,14 @@ def write_table(
     fields: tuple[Field, ...],
     work: Work,
     earlier: Prepared | None,
+    key: str | None,
     mapper: Mapper,
 ) -> None:
     """Write `users/` or `items/`; later pieces go over earlier ones, and all over what an earlier data set had."""
     own = list(mapper(store, [Storing(chunk, side, stored, work) for chunk in chunks]))
     pieces, before = [*own, *latest], None if earlier is None else earlier.path
     units = [
-        Range(side, fields, start, stop, _overlapping(pieces, start, stop), before, work)
+        Range(side, fields, start, stop, _overlapping(pieces, start, stop), before, key, work)
         for start, stop in _ranges(rows.count)
     ]
     for _ in mapper(assemble, units):
