@@ -1,7 +1,8 @@
 """Packed feature rows: one fixed-width little-endian record a user and one an item.
 
-A row is int32 ids, then float32 numerics, then one uint32 check word: a weighted sum of the words before it, seeded
-with the schema's fingerprint. Any single changed word, and a row of another schema, is detected at numpy speed.
+A row is int32 ids, then float32 numbers and weights, then one uint32 check word: a weighted sum of the words before
+it, seeded with the schema's fingerprint. Any single changed word, and a row of another schema, is detected at numpy
+speed.
 """
 
 import re
@@ -14,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.dictionary import Dictionary
-from contract.encoding import encode_field
-from contract.schema import Field, Kind, Schema, Side, slot_columns
+from contract.encoding import encode_columns
+from contract.schema import Field, Schema, Side
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Rows:
     """Decoded rows as matrices; a missing or corrupt row holds the defaults."""
 
     ids: NDArray[np.int32]  # [n, slots]
-    dense: NDArray[np.float32]  # [n, numerics]
+    dense: NDArray[np.float32]  # [n, numbers]
     missing: NDArray[np.bool_]  # [n], absent or corrupt
     corrupt: int  # present, but of the wrong length or with the wrong check word
 
@@ -35,7 +36,7 @@ class Layout:
     fields: tuple[Field, ...]
     seed: int
     default_ids: NDArray[np.int32]  # [slots]
-    default_dense: NDArray[np.float32]  # [numerics]
+    default_dense: NDArray[np.float32]  # [numbers]
 
     @cached_property
     def width(self) -> int:
@@ -49,7 +50,7 @@ class Layout:
         return 2 * words * np.uint32(0x9E3779B1) + np.uint32(0x85EBCA77)
 
     def encode(self, ids: NDArray[np.int32], dense: NDArray[np.float32]) -> list[bytes]:
-        """Rows of matrices [n, slots] and [n, numerics]; ValueError where the shapes do not fit the schema."""
+        """Rows of matrices [n, slots] and [n, numbers]; ValueError where the shapes do not fit the schema."""
         expected = (len(self.default_ids), len(self.default_dense))
         if ids.ndim != 2 or dense.ndim != 2 or len(ids) != len(dense) or (ids.shape[1], dense.shape[1]) != expected:
             raise ValueError(f"rows of shape {ids.shape} and {dense.shape} do not fit {expected} columns")
@@ -92,10 +93,9 @@ class Layout:
 def layout(schema: Schema, dictionaries: dict[str, Dictionary], *sides: Side) -> Layout:
     """The layout of these sides, defaults encoded; `dictionaries` are by field name."""
     fields = schema.on(*sides)
-    ids = np.zeros(sum(field.slots for field in fields), np.int32)
-    for name, columns in slot_columns(fields).items():
-        ids[columns] = encode_field(schema.by_name[name], dictionaries, [None])[0]
-    dense = np.array([field.default or 0.0 for field in fields if field.kind is Kind.NUMERIC], np.float32)
+    defaults = [encode_columns(field, dictionaries, [None]) for field in fields]
+    ids = np.concatenate([np.empty(0, np.int32), *(columns.ids[0] for columns in defaults)])
+    dense = np.concatenate([np.empty(0, np.float32), *(columns.dense[0] for columns in defaults)])
     return Layout(fields, int(schema.fingerprint()[:8], 16), ids, dense)
 
 

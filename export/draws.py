@@ -6,13 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.bundle import INPUTS, Arrays
+from contract.crossing import Crosses
 from contract.schema import Field, Kind, Schema, Side
 
 
 def draw_inputs(schema: Schema, requests: int, items: int, seed: int) -> Arrays:
-    """Inputs of the whole graph; one id in eight is 0, one in eight lies outside its table."""
+    """Inputs of the whole graph; one id in eight is 0, one in eight lies outside its table. Crosses are computed."""
     drawn = draw_split_inputs(schema, requests, items, items, seed)
-    return joined({**drawn, "item_rows": np.arange(items, dtype=np.int32)})
+    inputs = joined({**drawn, "item_rows": np.arange(items, dtype=np.int32)})
+    Crosses(schema).fill(inputs["request_ids"], inputs["item_ids"], inputs["request_of_item"])
+    return inputs
 
 
 def draw_split_inputs(schema: Schema, requests: int, items: int, candidates: int, seed: int) -> Arrays:
@@ -54,6 +57,11 @@ def _draw_field(field: Field, rows: int, random: np.random.Generator) -> NDArray
 
 
 def _draw_dense(fields: Sequence[Field], rows: int, random: np.random.Generator) -> NDArray[np.float32]:
-    numeric = [field for field in fields if field.kind is Kind.NUMERIC]
-    columns = [field.mean + 3 * field.scale * random.standard_t(3, rows) for field in numeric]
+    columns = [_draw_numbers(field, rows, random) for field in fields if field.numbers]
     return np.column_stack([np.empty((rows, 0)), *columns]).astype(np.float32)
+
+
+def _draw_numbers(field: Field, rows: int, random: np.random.Generator) -> NDArray[np.float64]:
+    if field.kind is Kind.NUMERIC:
+        return np.asarray(field.mean + 3 * field.scale * random.standard_t(3, rows))
+    return random.exponential(size=(rows, field.numbers))  # weights

@@ -26,12 +26,13 @@ ROWS = {
 def split_graphs(model: Ranker, schema: Schema, cross: Layout) -> dict[str, onnx.ModelProto]:
     """`request`, `item` and `candidate`, as contract/bundle.py describes them; a side without fields is left out.
 
-    Where there are cross fields, also `request_plain` and `candidate_plain`, in which those are `cross`'s defaults.
+    Where there are cross fields, also `request_plain` and `candidate_plain`, in which those are `cross`'s defaults; not
+    where one of them is computed from user and item, and so is hardly ever that.
     """
     split = SplitRanker(model, schema).eval()
     example = draw_split_inputs(schema, requests=3, items=5, candidates=7, seed=0)
     graphs = _parts(split, example, schema)
-    if cross.fields and schema.request_fields:
+    if cross.fields and schema.request_fields and not any(field.cross for field in cross.fields):
         defaults = torch.from_numpy(cross.default_ids), torch.from_numpy(cross.default_dense)
         plain = {name: array for name, array in example.items() if not name.startswith("cross_")}
         found = _parts(PlainRanker(split, *defaults).eval(), plain, schema)

@@ -128,6 +128,7 @@ async def infer(request: Request) -> Response:
 
     `request_of_item` says to which request each candidate belongs; with one request it may be left out, as may inputs
     of width 0. INT64 is taken for INT32 where the values fit. An id outside a field's table is the id 0: unseen.
+    Columns of crosses are computed from those of their fields, whatever is sent in them.
     Scores are the model's tasks as they are: of click, conversion and both, only /score adds the third.
     """
     service, model, status = service_of(request), "", 500
@@ -158,6 +159,8 @@ async def _infer(request: Request, service: Service, served: Served) -> Response
     ask = _parse(text)
     wanted = wanted_outputs(ask.outputs, manifest.tasks, ask.parameters.binary_data_output)
     arrays = decode(ask.inputs, raw, input_specs(served.model.bundle.schema), settings.max_batch_rows)
+    if crosses := served.model.encoder.crosses:
+        crosses.fill(arrays["request_ids"], arrays["item_ids"], arrays["request_of_item"])
     scores = await _score(served, from_arrays(arrays), until)
     service.metrics.candidates.inc(len(arrays["item_ids"]))
     head = {"model_name": manifest.model, "model_version": manifest.version}

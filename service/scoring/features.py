@@ -1,5 +1,6 @@
 """Stored rows and inline features → the columns of the graph."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -8,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.bundle import Bundle
-from contract.encoding import encode_field
+from contract.crossing import Crosses
+from contract.encoding import encode_columns, encode_field
+from contract.field import NOW, TIMED
 from contract.rows import Layout, Rows, layout
 from contract.schema import Field, Kind, Side, dense_columns, slot_columns
 from service.errors import INVALID_FEATURE, ServiceProblem
@@ -45,6 +48,9 @@ class Encoder:
         self._seen: dict[tuple[str, str | int], Any] = {}
         self._request_place = _places(self.schema.request_fields)
         self._item_place = _places(self.schema.item_fields)
+        self.crosses = Crosses(self.schema)
+        self._clocks = [field for field in self._context.fields if field.encoding in TIMED and field.default == NOW]
+        self._special = {field.name for field in self.schema.fields if field.weights or field.encoding in TIMED}
 
     def encode(self, ask: ScoreRequest, stored: Stored, candidates: int) -> Encoded:
         """The graph's columns; a problem names the feature that does not fit."""
@@ -53,10 +59,14 @@ class Encoder:
         if stored.found and items.missing.any():  # its defaults are of another model's dictionaries, perhaps
             items.ids[items.missing] = self.item_layout.default_ids
         request, item = _widened(user, self._context), _widened(items, self._cross)
+        for field in self._clocks:
+            self._put(request, self._request_place, field, _ALL, [None])
         self._set_request(request, "user.features", Side.USER, ask.user.features)
         self._set_request(request, "context", Side.CONTEXT, ask.context)
         if ask.items:
             self._set_items(item, items.keys, ask.items)
+        if self.crosses:
+            self.crosses.fill(request[0], item[0])
         asked_user = self.looks_up_users and ask.user.id is not None
         return Encoded(
             one_request(*request, *item, items.keys),
@@ -74,7 +84,11 @@ class Encoder:
         for name, value in features.items():
             field = self._field(name, where, side)
             try:
-                matrices[field.kind is Kind.NUMERIC][0, self._request_place[name]] = self._encoded(field, value)
+                if name in self._special:
+                    self._put(matrices, self._request_place, field, _ALL, [value])
+                else:
+                    numeric = field.kind is Kind.NUMERIC
+                    matrices[numeric][0, self._request_place[numeric][name]] = self._encoded(field, value)
             except ValueError as error:
                 raise ServiceProblem(INVALID_FEATURE, f"{where}.{name}: {error}") from None
 
@@ -118,8 +132,15 @@ class Encoder:
         rows: slice | NDArray[np.int64],
         values: Sequence[Any],
     ) -> None:
-        encoded = encode_field(field, self._dictionaries, values)
-        matrices[field.kind is Kind.NUMERIC][rows, place[field.name]] = encoded if field.slots else encoded[:, None]
+        name, numeric = field.name, field.kind is Kind.NUMERIC
+        if name not in self._special:
+            encoded = encode_field(field, self._dictionaries, values)
+            matrices[numeric][rows, place[numeric][name]] = encoded[:, None] if numeric else encoded
+            return
+        ids, dense = encode_columns(field, self._dictionaries, values, time.time())
+        matrices[0][rows, place[0][name]] = ids
+        if field.weights:
+            matrices[1][rows, place[1][name]] = dense
 
     def _culprit(self, field: Field, rows: list[int], values: list[Any], error: ValueError) -> ServiceProblem:
         for i, value in zip(rows, values, strict=True):
@@ -137,7 +158,7 @@ class Encoder:
             home = {Side.USER: "user.features", Side.CONTEXT: "context"}.get(field.side, "items[].features")
             article = "an" if field.side is Side.ITEM else "a"
             raise ServiceProblem(INVALID_FEATURE, f"{where}.{name}: {article} {field.side} field; send it in {home}")
-        known = [field.name for field in self.schema.on(*sides)]
+        known = [field.name for field in self.schema.on(*sides) if not field.cross]
         more = f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
         raise ServiceProblem(
             INVALID_FEATURE,
@@ -145,12 +166,13 @@ class Encoder:
         )
 
 
-Matrices = tuple[NDArray[np.int32], NDArray[np.float32]]  # ids [n, slots], numerics [n, numerics]
-Place = dict[str, slice]  # columns of a field in the ids, or in the numbers
+Matrices = tuple[NDArray[np.int32], NDArray[np.float32]]  # ids [n, slots], numbers and weights [n, numbers]
+Place = tuple[dict[str, slice], dict[str, slice]]  # columns of the fields in each of them
+_ALL = slice(None)
 
 
 def _places(fields: tuple[Field, ...]) -> Place:
-    return {**slot_columns(fields), **dense_columns(fields)}
+    return slot_columns(fields), dense_columns(fields)
 
 
 def _widened(rows: Rows | Found, moment: Layout) -> Matrices:

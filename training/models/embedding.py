@@ -6,13 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from contract.errors import SchemaError
-from contract.schema import Field, Kind, slot_columns
+from contract.schema import Field, Kind, dense_columns, slot_columns
 from training.models.features import Block, Lookup
 from training.models.tables import Tables, build_tables
 
 LIMIT = 20.0  # standard deviations: one absurd price must not overflow the net
 BINS = 64
 NARROWEST = 1e-4  # standard deviations
+HEAVIEST = 1000.0  # one absurd weight must not either
 MEASURED = 1_000_000  # distinct values at most: quantiles need no more
 
 
@@ -21,8 +22,8 @@ class SideEmbedding(nn.Module):
 
     Vectors come in the order of `names`: categorical fields, multi-valued ones, numeric ones. An id below 0, or at or
     above its field's size, counts as 0, the field's own 'missing' row. A multi-valued field is the mean of its non-zero
-    ids, or its 'missing' row where it has none. A number x becomes z v + b, with z = (transform(x) - mean) / scale, and
-    a piecewise-linear departure from that line.
+    ids, or, with weights, their weighted sum; its 'missing' row where it has none. A number x becomes z v + b, with
+    z = (transform(x) - mean) / scale, and a piecewise-linear departure from that line.
     """
 
     def __init__(self, fields: tuple[Field, ...], width: int, std: float, tables: Tables = "one") -> None:
@@ -32,7 +33,8 @@ class SideEmbedding(nn.Module):
         self.names = tuple(field.name for kind in Kind for field in by_kind[kind])
         self.categorical = tuple(field.name for field in by_kind[Kind.CATEGORICAL])
         self.sizes_of = {name: _size(field) for field in fields if (name := field.name) in slots}
-        self.lists = [slots[field.name] for field in by_kind[Kind.MULTI]]
+        dense = dense_columns(fields)
+        self.lists = [(slots[field.name], dense.get(field.name)) for field in by_kind[Kind.MULTI]]
         self.ids = _Ids(fields, self.sizes_of)
         self.numbers = _Numbers(by_kind[Kind.NUMERIC], width)
         self.table = build_tables(tables, self.sizes_of, slots, width, std)
@@ -40,6 +42,10 @@ class SideEmbedding(nn.Module):
             "single", torch.tensor([slots[name].start for name in self.categorical], dtype=torch.int64)
         )
         self.single: Tensor
+        numeric = [dense[field.name].start for field in by_kind[Kind.NUMERIC]]
+        self.weighted = any(weights for _, weights in self.lists)  # then not all dense columns are numbers
+        self.register_buffer("numeric", torch.tensor(numeric, dtype=torch.int64), persistent=False)
+        self.numeric: Tensor
         for weight in (self.numbers.direction, self.numbers.levels):
             nn.init.normal_(weight, std=std)
 
@@ -50,9 +56,13 @@ class SideEmbedding(nn.Module):
         if self.sizes_of:
             rows = self.table(safe + self.ids.offsets)  # [rows, slots, width]
             parts = [rows.index_select(1, self.single) if self.lists else rows]
-            parts += [_mean(rows[:, columns], safe[:, columns]) for columns in self.lists]
+            shares = self._shares(safe, dense)
+            parts += [
+                (share.unsqueeze(2) * rows[:, columns]).sum(1, keepdim=True)
+                for share, (columns, _) in zip(shares, self.lists, strict=True)
+            ]
         if len(self.numbers.direction):
-            parts.append(self.numbers(dense))
+            parts.append(self.numbers(self.numbers_of(dense)))
         return torch.cat(parts, dim=1), self._single(safe)
 
     def lookup(self, ids: Tensor, dense: Tensor) -> tuple[Lookup, Tensor]:
@@ -60,11 +70,11 @@ class SideEmbedding(nn.Module):
         safe = self.ids(ids)
         rows, weights = [self._single(safe + self.ids.offsets)], [torch.ones(len(ids), len(self.categorical))]
         fields = list(range(len(self.categorical)))
-        for columns in self.lists:
+        weights += self._shares(safe, dense)
+        for columns, _ in self.lists:
             rows.append((safe + self.ids.offsets)[:, columns])
-            weights.append(_shares(safe[:, columns]))
             fields += [fields[-1] + 1 if fields else 0] * rows[-1].shape[1]
-        numeric, shares = self.numbers.lookup(dense)
+        numeric, shares = self.numbers.lookup(self.numbers_of(dense))
         first = len(self.names) - len(self.numbers.direction)
         fields += [first + n for n in range(len(self.numbers.direction)) for _ in range(3)]
         rows.append(numeric + self.table.num_embeddings)
@@ -104,6 +114,21 @@ class SideEmbedding(nn.Module):
                 for n in range(len(self.numbers.direction))
             ]
         return small
+
+    def numbers_of(self, dense: Tensor) -> Tensor:
+        """The dense columns that are numbers, not weights: [rows, numeric fields]."""
+        return dense.index_select(1, self.numeric) if self.weighted else dense
+
+    def measure(self, dense: Tensor) -> None:
+        """Fit the knots of numbers to training rows."""
+        self.numbers.measure(self.numbers_of(dense))
+
+    def _shares(self, safe: Tensor, dense: Tensor) -> list[Tensor]:
+        """What each slot adds to the vector of its multi-valued field, [rows, slots] a field."""
+        return [
+            _shares(safe[:, columns]) if weights is None else _weights(safe[:, columns], dense[:, weights])
+            for columns, weights in self.lists
+        ]
 
     def _single(self, safe: Tensor) -> Tensor:
         return safe.index_select(1, self.single) if self.lists else safe
@@ -187,17 +212,23 @@ class _Numbers(nn.Module):
                 self.knots[field] = (spread + torch.arange(BINS + 1) * NARROWEST).to(self.knots)
 
 
-def _mean(vectors: Tensor, ids: Tensor) -> Tensor:
-    """Mean of the vectors [rows, slots, width] of non-zero ids [rows, slots], or the first where all are zero."""
-    return (_shares(ids).unsqueeze(2) * vectors).sum(1, keepdim=True)
-
-
 def _shares(ids: Tensor) -> Tensor:
-    """What each slot adds to its field's mean: [rows, slots]."""
+    """Of a mean over the non-zero ids, or over the first where all are zero: [rows, slots]."""
+    counted = _counted(ids).to(torch.float32)
+    return counted / counted.sum(1, keepdim=True)
+
+
+def _weights(ids: Tensor, weights: Tensor) -> Tensor:
+    """The weights of non-zero ids, or 1 for the first where all are zero: [rows, slots]."""
+    given = torch.where(ids != 0, weights.clamp(-HEAVIEST, HEAVIEST), 1.0)
+    return torch.where(_counted(ids), given, 0.0)
+
+
+def _counted(ids: Tensor) -> Tensor:
+    """Which slots count: [rows, slots]."""
     given = ids != 0
     first = torch.arange(ids.shape[1], device=ids.device) == 0
-    counted = (given | (~given.any(dim=1, keepdim=True) & first)).to(torch.float32)
-    return counted / counted.sum(1, keepdim=True)
+    return given | (~given.any(dim=1, keepdim=True) & first)
 
 
 def _size(field: Field) -> int:

@@ -142,8 +142,8 @@ class Ranker(nn.Module):
 
     def measure(self, request_dense: Tensor, item_dense: Tensor, labels: Tensor, counted: Tensor) -> None:
         """Fit what is measured rather than learnt to training rows, before training: numeric knots, label scales."""
-        self.request.numbers.measure(request_dense)
-        self.item.numbers.measure(item_dense)
+        self.request.measure(request_dense)
+        self.item.measure(item_dense)
         for head, of_task, known in zip(self.each_head, labels.unbind(1), counted.unbind(1), strict=True):
             head.measure(of_task[known > 0])
 
