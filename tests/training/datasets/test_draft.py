@@ -10,12 +10,14 @@ import yaml
 from contract.errors import DataError
 from contract.schema import Field, Schema, parse_schema
 from tests.training.datasets.shop import interactions, items, users
+from tests.training.datasets.synthetic.drawn import all_rows, texts
 from training.__main__ import main
-from training.datasets.click_log import Size
 from training.datasets.draft import draft
 from training.datasets.prepared import Prepared
 from training.datasets.raw import RawTable
-from training.datasets.synthetic import draw, synthetic_schema
+from training.datasets.synthetic.fields import synthetic_schema
+from training.datasets.synthetic.spec import Spec
+from training.datasets.synthetic.tables import draw
 
 N = 300
 
@@ -46,10 +48,9 @@ def field(frame: pl.DataFrame, name: str) -> Field:
 
 
 def test_the_synthetic_log_is_drafted_as_it_was_made() -> None:
-    raw = draw(Size(20_000, users=500, items=200), seed=1)
-    assert raw.users is not None
-    assert raw.items is not None
-    found = drafted(raw.interactions.frame, table(raw.users.frame, "users.csv"), table(raw.items.frame, "items.csv"))
+    raw = draw(Spec(20_000, users=500, items=200))
+    users_table, items_table = texts(all_rows(raw.users)), texts(all_rows(raw.items))
+    found = drafted(all_rows(raw.interactions), table(users_table, "users.csv"), table(items_table, "items.csv"))
     made = synthetic_schema()
     assert {(f.name, f.side, f.kind, f.transform) for f in found.fields} == {
         (f.name, f.side, f.kind, f.transform) for f in made.fields

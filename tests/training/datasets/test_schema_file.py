@@ -10,7 +10,7 @@ from tests.training.datasets.shop import SCHEMA
 from training.datasets.census import census_schema
 from training.datasets.open_bandit import open_bandit_schema
 from training.datasets.schema_file import read_schema_file, write_schema_file
-from training.datasets.synthetic import synthetic_schema
+from training.datasets.synthetic.fields import synthetic_schema
 
 
 @pytest.mark.parametrize("schema", [synthetic_schema(), census_schema("B"), open_bandit_schema()])

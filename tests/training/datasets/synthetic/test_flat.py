@@ -1,27 +1,28 @@
 """The flat shape: twelve fields, each what its docstring says, pairs in the half asked for."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
 
-from training.datasets.click_log import Size
-from training.datasets.flat_log import CATALOGUE, EFFECTS, PROFILE, Half, draw_flat, pair_tables
-from training.datasets.synthetic import draw, synthetic_schema
-from training.datasets.truth import Effects
+from tests.training.datasets.synthetic.drawn import all_rows
+from training.datasets.synthetic.fields import synthetic_schema
+from training.datasets.synthetic.population import FLAT_CATALOGUE, FLAT_PROFILE, pair_tables
+from training.datasets.synthetic.spec import BASES, Effects, Half, Spec
+from training.datasets.synthetic.tables import draw
 
-SIZE = Size(30_000, users=2_000, items=300, click_rate=0.1, conversion_rate=0.2)
+SPEC = replace(BASES["flat"], rows=30_000, users=2_000, items=300)
 
 
 def test_fields() -> None:
     fields = synthetic_schema("flat").fields
     assert len(fields) == 12
     assert {field.kind.value for field in fields} == {"categorical"}
-    raw = draw(SIZE, 1, "flat")
-    assert raw.users is not None
-    assert raw.items is not None
-    for table, sizes in ((raw.users, PROFILE), (raw.items, CATALOGUE)):
-        assert {name: table.frame[name].n_unique() for name in sizes} == sizes
-    log = raw.interactions.frame
+    raw = draw(SPEC)
+    for table, sizes in ((all_rows(raw.users), FLAT_PROFILE), (all_rows(raw.items), FLAT_CATALOGUE)):
+        assert {name: table[name].n_unique() for name in sizes} == sizes
+    log = all_rows(raw.interactions)
     assert log["position"].value_counts()["count"].unique().to_list() == [3_000]
     hours = log["hour"].value_counts()
     assert len(hours) == 24
@@ -30,14 +31,14 @@ def test_fields() -> None:
 
 @pytest.mark.parametrize("half", ["large", "small"])
 def test_pairs_are_of_user_and_item_in_one_half(half: Half) -> None:
-    ids = PROFILE | CATALOGUE
-    tables = pair_tables(half)
+    ids = FLAT_PROFILE | FLAT_CATALOGUE
+    tables = pair_tables(replace(SPEC, half=half))
     assert tables["both"] == tables["click"] == tables["conversion"]
     assert len(tables["both"]) == 4
     outside = [n for name, n in ids.items() if not any(name in pair for pair in tables["both"])]
     for left, right in tables["both"]:
-        assert left in PROFILE
-        assert right in CATALOGUE
+        assert left in FLAT_PROFILE
+        assert right in FLAT_CATALOGUE
         assert (ids[left] > max(outside)) == (ids[right] > max(outside)) == (half == "large")
 
 
@@ -45,11 +46,10 @@ def test_pairs_are_of_user_and_item_in_one_half(half: Half) -> None:
 def test_the_truth_is_of_the_pairs_asked_for(half: Half) -> None:
     """With nothing but pairs, one profile and one catalogue value of each field in it decide the probability."""
     only = Effects(main=0, factors=0, pairs=1.0)
-    raw = draw(SIZE, 1, "flat", only, half)
-    assert raw.users is not None
-    assert raw.items is not None
-    log = raw.interactions.frame.join(raw.users.frame, on="user_id").join(raw.items.frame, on="item_id")
-    fields = sorted({name for pair in pair_tables(half)["both"] for name in pair})
+    spec = replace(SPEC, effects=only, half=half)
+    raw = draw(spec)
+    log = all_rows(raw.interactions).join(all_rows(raw.users), on="user_id").join(all_rows(raw.items), on="item_id")
+    fields = sorted({name for pair in pair_tables(spec)["both"] for name in pair})
     for task in ("ctr", "cvr"):
         truths = log.group_by(*fields, "position").agg(pl.col(f"truth:{task}").n_unique())
         assert truths[f"truth:{task}"].max() == 1
@@ -57,14 +57,18 @@ def test_the_truth_is_of_the_pairs_asked_for(half: Half) -> None:
 
 
 def test_rates_and_labels() -> None:
-    log = draw(SIZE, 1, "flat").interactions.frame
-    assert log["truth:ctr"].mean() == pytest.approx(0.1, rel=1e-3)
+    log = all_rows(draw(SPEC).interactions)
+    assert log["truth:ctr"].mean() == pytest.approx(0.1, rel=0.03)
     assert log["click"].mean() == pytest.approx(0.1, abs=0.006)
     assert log.filter(pl.col("click") == 1)["conversion"].mean() == pytest.approx(0.2, abs=0.03)
-    assert Effects(factors=0.2) == EFFECTS
+    assert BASES["flat"].effects == Effects(factors=0.2)
 
 
 @pytest.mark.parametrize(("rows", "items"), [(1, 1), (7, 3), (25, 10)])
 def test_any_size_draws(rows: int, items: int) -> None:
-    people, goods, log = (np.random.default_rng(i) for i in range(3))
-    assert len(draw_flat(people, goods, log, Size(rows, users=2, items=items)).user) == rows
+    spec: Spec = replace(SPEC, rows=rows, users=2, items=items)
+    assert len(all_rows(draw(spec).interactions)) == rows
+
+
+def test_it_stands_still() -> None:
+    assert (SPEC.drift, SPEC.cold) == (0, 0)
