@@ -26,7 +26,7 @@ from torch import Tensor
 from contract.bundle import INPUTS
 from contract.errors import ConfigError, first_error
 from contract.files import whole_folder, write_text
-from contract.schema import Schema, Strict, read_schema
+from contract.schema import Field, Schema, Strict, read_schema
 from training.batches import Batch
 from training.config import Recipe, parse_recipe
 from training.datasets.prepared import SPLITS, Matrices, Prepared
@@ -37,6 +37,13 @@ from training.report import Metrics
 SAMPLE_ROWS = 512
 MEANING = ("name", "side", "kind", "encoding", "buckets", "max_length", "default", "dictionary")  # Field.meaning
 COLUMNS = INPUTS[:-1]  # the graph's inputs but `request_of_item`: each sampled row is a request of its own
+
+
+class WarmStart(Strict):
+    """The earlier run whose weights a run began with; `weights`: the digest of its model.safetensors."""
+
+    run: str
+    weights: str
 
 
 class RunConfig(Strict):
@@ -58,6 +65,7 @@ class RunConfig(Strict):
     steps: int = 0
     interrupted: bool = False
     rows_per_second: float = 0.0
+    warm_start: WarmStart | None = None
     versions: dict[str, str]
 
 
@@ -87,6 +95,7 @@ def describe(
     steps: int = 0,
     interrupted: bool = False,
     rows_per_second: float = 0.0,
+    warm_start: WarmStart | None = None,
 ) -> RunConfig:
     """The configuration of a run that begins, or just ended."""
     return RunConfig(
@@ -102,6 +111,7 @@ def describe(
         steps=steps,
         interrupted=interrupted,
         rows_per_second=round(rows_per_second, 1),
+        warm_start=warm_start,
         versions={"python": platform.python_version(), "torch": str(torch.__version__), "numpy": np.__version__},
     )
 
@@ -151,7 +161,7 @@ def load_checkpoint(run: Path, against: Prepared | None = None) -> Checkpoint:
         raise ConfigError(
             f"{run}: was trained on another schema (fingerprint {config.fingerprint[:8]}) than that of "
             f"{against.path} ({against.schema.fingerprint()[:8]}): {_difference(schema, against.schema)}; "
-            "train on these data, or give those it was trained on"
+            "train on these data, or give those it was trained on, or data that --extend them"
         )
     recipe = parse_recipe(config.model, config.recipe, str(run / "config.json"))
     model = build_model(config.model, schema, recipe.model)
@@ -165,10 +175,18 @@ def _difference(run: Schema, data: Schema) -> str:
     for name in [*given, *known]:
         if name not in known or name not in given:
             return f"the {'run has' if name not in known else 'data have'} no field '{name}'"
-        for was, now, key in zip(known[name].meaning(), given[name].meaning(), MEANING, strict=True):
-            if was != now:
-                return f"{key} of field '{name}' is {was} in the run and {now} in the data"
+        was, now = _meaning(known[name]), _meaning(given[name])
+        for key in [*now, *was]:
+            if was.get(key) != now.get(key):
+                return f"{key} of field '{name}' is {was.get(key)} in the run and {now.get(key)} in the data"
     return "the order of the fields differs"
+
+
+def _meaning(field: Field) -> dict[str, object]:
+    """By name; of options, those that are chosen."""
+    values = field.meaning()
+    named, options = dict(zip(MEANING, values, strict=False)), values[-1]
+    return named | options if isinstance(options, dict) else named
 
 
 def _read_config(path: Path) -> RunConfig:
