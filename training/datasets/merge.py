@@ -24,7 +24,7 @@ def merged(files: Sequence[Path], work: Path, most: int = ROWS) -> Iterator[pl.D
 
     What is laid under `work` meanwhile has a name of its own, and is removed.
     """
-    rows = sum(pl.scan_parquet(file).select(pl.len()).collect().item() for file in files)
+    rows = sum(pl.scan_parquet(file, glob=False).select(pl.len()).collect().item() for file in files)
     partitions = max(1, -(-rows // most))
     if partitions == 1:
         yield _distinct([_read(file) for file in files])
@@ -34,7 +34,7 @@ def merged(files: Sequence[Path], work: Path, most: int = ROWS) -> Iterator[pl.D
         _deal(files, Path(folder), partitions, most)
         for partition in range(partitions):
             parts = sorted(Path(folder).glob(f"{partition}.*.parquet"))
-            yield _distinct([pl.read_parquet(part) for part in parts])
+            yield _distinct([pl.read_parquet(part, glob=False) for part in parts])
             for part in parts:
                 part.unlink()
 
@@ -52,7 +52,7 @@ def in_order_of_appearance(files: Sequence[Path], work: Path, most: int = ROWS) 
 
 
 def _read(file: Path) -> pl.DataFrame:
-    frame = pl.read_parquet(file, columns=list(SCHEMA))
+    frame = pl.read_parquet(file, columns=list(SCHEMA), glob=False)
     return frame.with_columns(keys(frame["value"]))
 
 
