@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Console
 
 from contract.errors import DataError, TwinscoreError
 from contract.files import replace_folder, sha256, write_text
@@ -49,6 +50,7 @@ class Options:
     skip: int = 0
     earlier: Prepared | None = None
     mapper: Mapper = one_by_one
+    console: Console | None = None  # where progress is shown
 
 
 def write_prepared(raw: Raw, out: Path, options: Options = Options()) -> Description:
@@ -57,7 +59,7 @@ def write_prepared(raw: Raw, out: Path, options: Options = Options()) -> Descrip
     work = Work(out.with_name(f"{out.name}.unfinished"))
     chunks: Chunks = {}
     try:
-        with shown_stages() as stages:
+        with shown_stages(options.console) as stages:
             return _Preparation(raw, places(raw, options.earlier), work, options, stages).run(out, chunks)
     except TwinscoreError:
         if sum(chunk.facts.rows for each in chunks.values() for chunk in each) < CHUNK:

@@ -21,6 +21,7 @@ from typing import Literal
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from pydantic import Field as Attribute
 from pydantic import ValidationError
 
 from contract.bundle import read_dictionaries
@@ -44,7 +45,7 @@ class Description(Strict):
     items: int
     digest: str  # of the users and items tables: names one load of them in Redis
     rejected: int = 0  # bad rows that were skipped: rejected.jsonl has them
-    notes: dict[str, int] = {}  # what the source left out on purpose or found odd
+    notes: dict[str, int] = Attribute(default={})  # what the source left out on purpose or found odd
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """How the units of a stage are worked on: one after another here, or on a cluster (cluster.py); results in order."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
 Unit = TypeVar("Unit")
@@ -22,3 +23,15 @@ def one_by_one(task: Callable[[Unit], Iterator[Result]], units: Sequence[Unit]) 
     """In this process."""
     for unit in units:
         yield from task(unit)
+
+
+@contextmanager
+def mapper(workers: int, cluster: str | None) -> Iterator[Mapper]:
+    """The mapper that was asked for; Ray is imported only where it is."""
+    if not workers and cluster is None:
+        yield one_by_one
+        return
+    from training.datasets.preparation.cluster import ray_mapper
+
+    with ray_mapper(workers, cluster) as mapped:
+        yield mapped

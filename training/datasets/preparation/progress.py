@@ -38,9 +38,8 @@ class Stages:
 
 
 @contextmanager
-def shown_stages() -> Iterator[Stages]:
+def shown_stages(console: Console | None) -> Iterator[Stages]:
     """Show what is entered."""
-    console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -48,5 +47,6 @@ def shown_stages() -> Iterator[Stages]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    silent = console is None or not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=silent) as progress:
         yield Stages(progress)

@@ -22,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 from pydantic import BaseModel
+from pydantic import Field as Attribute
 
 from contract.dictionary import Dictionary
 from contract.files import whole_folder, write_text
@@ -38,7 +39,7 @@ class Facts(BaseModel):
     rows: int
     rejected: int = 0
     first_rejected: str | None = None
-    notes: dict[str, int] = {}
+    notes: dict[str, int] = Attribute(default={})
 
 
 class CodedChunk(NamedTuple):
