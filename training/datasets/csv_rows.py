@@ -92,13 +92,13 @@ def _quoted_ends(data: bytes, cells: int) -> _Ends | None:
     places = np.flatnonzero((letters == _COMMA) | (letters == _NEWLINE) | (letters == _QUOTE))
     marks = letters[places]
     quotes = marks == _QUOTE
-    inside = np.cumsum(quotes, dtype=np.int32) % 2 == 1  # after the mark
+    inside = np.cumsum(quotes.view(np.int8), dtype=np.int8) & 1 == 1  # after the mark; the count may wrap
     if not _stand_at_edges(letters, places[quotes & inside], places[quotes & ~inside]):
         return None
-    newlines, ends = marks == _NEWLINE, (marks == _NEWLINE) & ~inside
-    if not _even(places[ends], places[(marks == _COMMA) & ~inside], cells):
-        return None
-    return _Ends(places[ends], np.cumsum(newlines, dtype=np.int64)[ends])
+    newlines = np.flatnonzero(marks == _NEWLINE)
+    outside = np.flatnonzero(~inside[newlines])
+    ends = places[newlines[outside]]
+    return _Ends(ends, outside + 1) if _even(ends, places[(marks == _COMMA) & ~inside], cells) else None
 
 
 def _stand_at_edges(letters: NDArray[np.uint8], opening: Ints, closing: Ints) -> bool:

@@ -48,7 +48,9 @@ def json_pieces(path: Path, wanted: Sequence[str], size: int) -> Iterator[Chunk]
     block = next(stream, b"").removeprefix(_BOM)
     while block:
         following = next(stream, b"")
-        data = rest + block if following else rest + block + b"\n"
+        data = rest + block
+        if not following and not data.endswith(b"\n"):
+            data += b"\n"
         end = data.rfind(b"\n") + 1
         text, rest, block = data[:end], data[end:], following
         if len(rest) > LONGEST:

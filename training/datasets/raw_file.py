@@ -19,7 +19,7 @@ from training.datasets.raw_folder import Keys, RawFile, files_of
 
 BLOCK = 1 << 24  # bytes of text that are parsed at once
 MOST_REJECTED = 100_000  # in a chunk; more are no accident
-_SAMPLE, _LEAST_SAMPLE = 1 << 24, 1 << 16  # bytes of JSON lines that are searched for names: in all, and in a file
+_SAMPLE, _LEAST_SAMPLE = 1 << 22, 1 << 16  # bytes of JSON lines that are searched for names: in all, and in a file
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,15 @@
-"""Source `table`: your own interactions, users and items in CSV or Parquet, read by your own schema."""
+"""Source `table`: your own interactions, users and items in CSV, JSON lines or Parquet, read by your own schema."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
 from contract.errors import DataError
-from contract.files import whole_file
 from contract.schema import Schema, Side
-from training.datasets.raw import Raw, RawTable
-from training.datasets.raw_file import read_table
+from training.datasets.partitions import Table
+from training.datasets.raw import Raw
+from training.datasets.raw_file import table_of
 from training.datasets.raw_folder import SUFFIXES
-from training.datasets.schema_file import read_schema_file, write_schema_file
+from training.datasets.schema_file import read_schema_file
 
 SCHEMA = "schema.yaml"
 
@@ -21,9 +21,10 @@ def read_tables(
     items: Path | None = None,
     schema: Path | None = None,
 ) -> Raw:
-    """Read interactions.*, users.*, items.* and schema.yaml of a folder; a file given by name goes before them.
+    """Read interactions, users, items and schema.yaml of a folder; what is given by name goes before them.
 
-    `folder` may also be the interactions file itself, with a schema.yaml beside it.
+    Each is a file (interactions.csv) or a folder of files (interactions/). `folder` may also be the interactions file
+    itself, with a schema.yaml beside it.
     """
     if folder is not None and folder.is_file():
         interactions, schema = interactions or folder, schema or folder.parent / SCHEMA
@@ -31,7 +32,9 @@ def read_tables(
     interactions = interactions or _find(folder, "interactions")
     users, items = users or _find(folder, "users"), items or _find(folder, "items")
     if interactions is None:
-        where = f"{folder}: no interactions.csv or interactions.parquet" if folder else "no interactions"
+        where = (
+            f"{folder}: no interactions.csv, .jsonl, .parquet or folder interactions" if folder else "no interactions"
+        )
         raise DataError(f"{where}; give --raw DIR, or --interactions FILE")
     if schema is None and folder is None:
         raise DataError("no schema; give --schema FILE, which `python -m training schema` drafts")
@@ -40,7 +43,7 @@ def read_tables(
     return Raw(
         "table",
         known,
-        read_table(interactions, wanted),
+        table_of(interactions, wanted),
         _side_table(users, known, Side.USER, known.user_key),
         _side_table(items, known, Side.ITEM, known.item_key),
     )
@@ -48,18 +51,18 @@ def read_tables(
 
 def _columns(schema: Schema) -> Iterable[str]:
     """Every raw column that the interactions may hold."""
-    yield from (name for name in (schema.user_key, schema.item_key, schema.time) if name)
-    yield from (field.source for field in schema.fields)
+    yield from (name for name in (schema.user_key, schema.item_key, schema.time, schema.split.column) if name)
+    yield from (column for field in schema.fields for column in field.columns)
     for task in schema.tasks:
         yield from (task.label, f"truth:{task.name}")
 
 
-def _side_table(path: Path | None, schema: Schema, side: Side, key: str | None) -> RawTable | None:
+def _side_table(path: Path | None, schema: Schema, side: Side, key: str | None) -> Table | None:
     if path is None:
         return None
     if key is None:
         raise DataError(f"{path}: the schema has no {side}_key to join it by; name its id column, or leave it out")
-    return read_table(path, {key, *(field.source for field in schema.on(side))})
+    return table_of(path, {key, *(column for field in schema.on(side) for column in field.columns)})
 
 
 def _find(folder: Path | None, stem: str) -> Path | None:
@@ -67,17 +70,7 @@ def _find(folder: Path | None, stem: str) -> Path | None:
         return None
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder")
-    found = [path for suffix in SUFFIXES if (path := folder / f"{stem}{suffix}").is_file()]
+    found = [path for suffix in ("", *SUFFIXES) if (path := folder / f"{stem}{suffix}").exists()]
     if len(found) > 1:
         raise DataError(f"{folder}: both {found[0].name} and {found[1].name}; remove one, or name it by --{stem}")
     return found[0] if found else None
-
-
-def write_tables(raw: Raw, folder: Path) -> None:
-    """Write raw tables as CSV files with their schema.yaml, so that `table` can read them back."""
-    tables = {"interactions": raw.interactions, "users": raw.users, "items": raw.items}
-    for stem, table in tables.items():
-        if table is not None:
-            with whole_file(folder / f"{stem}.csv") as temporary:
-                table.frame.write_csv(temporary)
-    write_schema_file(folder / SCHEMA, raw.schema)
