@@ -1,5 +1,7 @@
 """Polars' texts as the keys of dictionaries: a String column → bytes end to end and offsets, without a loop over it."""
 
+from itertools import pairwise
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -32,3 +34,13 @@ def packed(values: pl.Series) -> Texts:
 def _bytes(values: pl.Series) -> NDArray[np.uint8]:
     present = values.filter((values != "").fill_null(False))  # an empty list would explode to a null
     return present.cast(pl.Binary).cast(pl.List(pl.UInt8)).explode().to_numpy()
+
+
+def unpacked(texts: Texts, start: int, stop: int) -> pl.Series:
+    """Texts `start` to `stop` as a String column."""
+    ends = texts.offsets[start : stop + 1] - texts.offsets[start]
+    data = texts.data[texts.offsets[start] : texts.offsets[stop]].tobytes()
+    if data.isascii():
+        whole = data.decode()
+        return pl.Series([whole[a:b] for a, b in pairwise(ends.tolist())], dtype=pl.String)
+    return pl.Series([data[a:b].decode() for a, b in pairwise(ends.tolist())], dtype=pl.String)

@@ -16,9 +16,11 @@ from training.datasets.preparation.keys import rows_of
 from training.datasets.preparation.placing import PART, Last
 from training.datasets.preparation.work import CodedChunk, Work, dictionary_at
 from training.datasets.prepared import KEY, ROW_NUMBER, SPLITS, Prepared
+from training.datasets.texts import packed, unpacked
 from training.datasets.values import ids_of, quantile_ids
 
 ROW, GROUP = ":row", 131_072  # rows of a Parquet row group
+EMPTY = pl.Series([], dtype=pl.String)
 
 
 class Encode(NamedTuple):
@@ -134,7 +136,7 @@ def _looked_up(chunk: CodedChunk, field: Field, codes: pl.Series, out: Path) -> 
 def assemble(unit: Range) -> Iterator[None]:
     """Write one part of a stored table."""
     count = unit.stop - unit.start
-    keys = dictionary_at(unit.work.keys(unit.side)).decode(range(unit.start + 1, unit.stop + 1)) if count else []
+    keys = unpacked(dictionary_at(unit.work.keys(unit.side)).texts, unit.start, unit.stop) if count else EMPTY
     columns: dict[str, NDArray[np.generic]] = {}
     before = None if unit.earlier is None else _before(unit.earlier, unit)
     for field in unit.fields:
@@ -151,15 +153,15 @@ def assemble(unit: Range) -> Iterator[None]:
         for name in rows.columns:
             if name != ROW:
                 columns[name][places] = rows[name].to_numpy()
-    found = {KEY: pl.Series(keys, dtype=pl.String)}
+    found = {KEY: keys}
     for field in unit.fields:
         found |= {name: pl.Series(columns[name], dtype=dtype) for name, dtype in columns_of(field).items()}
     _write(pl.DataFrame(found), unit.work.result / f"{unit.side}s" / f"part-{unit.start // CHUNK:05d}.parquet")
     yield None
 
 
-def _of_keys(field: Field, keys: Sequence[str | None], unit: Range) -> NDArray[np.int32]:
-    return dictionary_at(unit.work.result / "dictionaries" / f"{field.name}.npz").encode(keys)
+def _of_keys(field: Field, keys: pl.Series, unit: Range) -> NDArray[np.int32]:
+    return dictionary_at(unit.work.result / "dictionaries" / f"{field.name}.npz").encode_texts(packed(keys))
 
 
 def _before(earlier: Path, unit: Range) -> pl.DataFrame:

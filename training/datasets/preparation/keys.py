@@ -15,7 +15,7 @@ from training.datasets.merge import in_order_of_appearance, merged
 from training.datasets.partitions import CHUNK, Chunk
 from training.datasets.preparation.work import CodedChunk, Work, dictionary_at
 from training.datasets.prepared import KEY, ROW_NUMBER, Prepared
-from training.datasets.texts import packed
+from training.datasets.texts import packed, unpacked
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Tail:
         """As many as are needed."""
         known = dictionary_at(self.keys)
         for start in range(self.start, self.stop, CHUNK):
-            ids = known.decode(range(start + 1, min(start + CHUNK, self.stop) + 1))
+            ids = unpacked(known.texts, start, min(start + CHUNK, self.stop))
             empty = {name: pl.Series([None] * len(ids), dtype=pl.String) for name in self.others}
-            frame = pl.DataFrame({self.column: pl.Series(ids, dtype=pl.String)} | empty)
+            frame = pl.DataFrame({self.column: ids} | empty)
             yield Chunk(self.where, frame, np.arange(start + 1, start + len(ids) + 1))

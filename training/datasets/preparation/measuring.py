@@ -16,6 +16,7 @@ from training.datasets.preparation.keys import rows_of
 from training.datasets.preparation.work import CodedChunk, Work
 from training.datasets.prepared import ROW_NUMBER
 from training.datasets.ranks import Run, floats, nth, ordered, total
+from training.datasets.texts import unpacked
 from training.datasets.values import transformed
 
 
@@ -105,7 +106,7 @@ def _count(chunk: CodedChunk, field: Field, column: pl.Series, weights: NDArray[
 def count_rows(keys: Dictionary, often: NDArray[np.int64], file: Path) -> None:
     """Count ids themselves, by row number."""
     met = np.flatnonzero(often)
-    values = pl.Series("value", keys.decode((met + 1).tolist()), dtype=pl.String)
+    values = unpacked(keys.texts, 0, len(keys)).gather(met)
     pl.DataFrame({"value": values, "count": often[met], "first": met}).write_parquet(file, compression="lz4")
 
 
