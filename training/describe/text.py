@@ -8,12 +8,12 @@ from training.datasets.prepared import SPLITS
 from training.describe.figures import count, digits, number, share
 from training.describe.findings import FieldFound, FieldSplit, Findings
 
-WIDTH = 120  # columns that the widest table needs: a narrower terminal wraps lines rather than cut cells
+WIDTH = 240  # columns that a table may take: a narrower terminal wraps lines rather than cut cells
 
 
 def print_findings(console: Console, found: Findings) -> None:
     """Alarms in red, warnings, labels, oracle, fields, rows that repeat."""
-    wide = Console(file=console.file, width=max(console.width, WIDTH), highlight=False)
+    wide = Console(file=console.file, width=max(console.width, WIDTH), highlight=False, soft_wrap=True)
     for remark in found.alarms:
         wide.print(f"[bold red]LEAK[/]     [red]{escape(remark.text)}[/]")
     if not found.alarms:
@@ -28,13 +28,15 @@ def print_findings(console: Console, found: Findings) -> None:
     wide.print("\nFields, over impressions", style="bold")
     wide.print(_fields(found))
     wide.print(
-        "new: values that training never met (≈ estimate, ≥ at least). PSI: drift from training, ! above .1, !! above "
-        ".25 beyond chance.\nAUC: of the field alone, fitted on training, measured on held-out rows.",
+        "new: values that training never met (≈ estimate, ≥ at least).\n"
+        "PSI: drift from training; ! above .1, !! above .25, beyond chance.\n"
+        "AUC: of the field alone, fitted on training, measured on held-out rows.",
         style="dim",
     )
     repeated = ", ".join(f"{split} {count(found.duplicates.repeated[split])}" for split in SPLITS)
     trained = ", ".join(f"{split} {count(found.duplicates.trained[split])}" for split in SPLITS[1:])
-    wide.print(f"\nRows equal to an earlier one, by hash: {repeated}; that training has too: {trained}")
+    wide.print(f"\nRows equal to an earlier one, by hash, the time left out: {repeated}")
+    wide.print(f"Rows that training has too: {trained}")
 
 
 def _table(*columns: str) -> Table:
