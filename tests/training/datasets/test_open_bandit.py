@@ -10,14 +10,14 @@ from contract.schema import Side
 from training.datasets.open_bandit import Slate, read_open_bandit, slates
 from training.datasets.pipeline import write_prepared
 from training.datasets.prepared import KEY, Prepared
-from training.datasets.raw import Raw
+from training.datasets.raw import HeldRaw
 
 RAW = Path(os.environ.get("TWINSCORE_DATA", "../shared/data")) / "open-bandit"
 needs_data = pytest.mark.skipif(not RAW.is_dir(), reason=f"{RAW} is absent; set TWINSCORE_DATA")
 
 
 @pytest.fixture(scope="module")
-def raw() -> Raw:
+def raw() -> HeldRaw:
     return read_open_bandit(RAW)
 
 
@@ -27,7 +27,7 @@ def requests() -> list[Slate]:
 
 
 @needs_data
-def test_rows_and_clicks_are_those_of_the_files(raw: Raw) -> None:
+def test_rows_and_clicks_are_those_of_the_files(raw: HeldRaw) -> None:
     assert len(raw.interactions) == 40_000
     assert raw.interactions.frame["click"].to_list().count("1") == 207
     assert raw.interactions.frame["affinity"].null_count() == 0
@@ -36,14 +36,14 @@ def test_rows_and_clicks_are_those_of_the_files(raw: Raw) -> None:
 
 
 @needs_data
-def test_the_logging_policy_is_no_input(raw: Raw) -> None:
+def test_the_logging_policy_is_no_input(raw: HeldRaw) -> None:
     inputs = {field.source for field in raw.schema.fields}
     assert not inputs & {"policy", "propensity_score", "click", "timestamp"}
     assert {"campaign", "hour", "position", "affinity", "user_id", "item_id"} < inputs
 
 
 @needs_data
-def test_it_prepares_by_time_with_every_item_known(raw: Raw, tmp_path: Path) -> None:
+def test_it_prepares_by_time_with_every_item_known(raw: HeldRaw, tmp_path: Path) -> None:
     write_prepared(raw, tmp_path / "out")
     prepared = Prepared.open(tmp_path / "out")
     assert prepared.description.rows == {"train": 32_000, "validation": 4_000, "test": 4_000}
@@ -54,7 +54,7 @@ def test_it_prepares_by_time_with_every_item_known(raw: Raw, tmp_path: Path) -> 
 
 
 @needs_data
-def test_slates_say_what_the_rows_say(raw: Raw, requests: list[Slate]) -> None:
+def test_slates_say_what_the_rows_say(raw: HeldRaw, requests: list[Slate]) -> None:
     shown = [item for slate in requests for item in slate.shown]
     assert len(shown) == 40_000
     assert sum(item.click or 0 for item in shown) == 207
