@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 
 from contract.errors import DataError
 
-BLOCK = 8 * 2**20  # bytes; parsed, a block takes some twenty times as much
+BLOCK = 2 * 2**20  # bytes; parsed, a block takes some twenty times as much
 Part = Literal["train", "test"]
 PARTS: tuple[Part, Part] = ("train", "test")
 SKELETON, COMMON = "sample_skeleton", "common_features"

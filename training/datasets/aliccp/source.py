@@ -132,7 +132,7 @@ def _gathered(blocks: Iterator[Chunk]) -> Iterator[Chunk]:
         own = block.frame.estimated_size() + sum(len(bad.content) for bad in block.rejected)
         if held and (rows + len(block.rows) > CHUNK or size + own > CHUNK_BYTES):
             yield _together(held)
-            held, rows, size = [], 0, 0.0
+            rows, size = 0, 0.0
         held.append(block)
         rows, size = rows + len(block.rows), size + own
     if held:
@@ -140,13 +140,16 @@ def _gathered(blocks: Iterator[Chunk]) -> Iterator[Chunk]:
 
 
 def _together(blocks: list[Chunk]) -> Chunk:
+    """One chunk; the list is emptied, so that no row is held twice while the chunk is used."""
     rows = np.concatenate([block.rows for block in blocks])
     frame = pl.concat([block.frame for block in blocks], rechunk=True)
     rejected = tuple(bad for block in blocks for bad in block.rejected)
     told: Counter[str] = Counter()
     for block in blocks:
         told.update(block.notes)
-    return Chunk(blocks[0].where, frame, rows, rows, rejected, told)
+    where = blocks[0].where
+    blocks.clear()
+    return Chunk(where, frame, rows, rows, rejected, told)
 
 
 def _first_of_each(chunk: Chunk, met: pl.DataFrame) -> tuple[Chunk, pl.DataFrame]:
