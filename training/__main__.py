@@ -11,6 +11,7 @@ from contract.command import run
 # command → (module with `add_parser`, what it does); only the module of the command asked for is imported
 COMMANDS = {
     "prepare": ("training.datasets.prepare", "raw files → a prepared data set: schema, dictionaries, Parquet"),
+    "synthetic": ("training.datasets.synthetic.writing", "a click log with known true probabilities, as files"),
     "schema": ("training.datasets.draft", "draft a schema file from your own data"),
     "describe": ("training.describe.command", "what a prepared data set holds: rates, coverage, drift, leaks"),
     "train": ("training.train", "a prepared data set → a trained model in a RUN folder"),

@@ -18,11 +18,12 @@ from training.datasets.prepared import KEY, Prepared
 def test_synthetic_with_its_raw_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, raw = tmp_path / "out", tmp_path / "raw"
     arguments = ["prepare", "synthetic", "--rows", "5000", "--users", "300", "--items", "50"]
-    assert main([*arguments, "--out", str(out), "--raw-out", str(raw)]) == 0
+    assert main([*arguments, "--out", str(out)]) == 0
     assert Prepared.open(out).description.users == 300
     printed = capsys.readouterr().out
     assert "train             4,000 rows   ctr" in printed
     assert "300 users, 50 items" in printed
+    assert main(["synthetic", *arguments[2:], "--out", str(raw)]) == 0
     assert main(["prepare", "table", "--raw", str(raw), "--out", str(out)]) == 0
     assert Prepared.open(out).description.source == "table"
 
