@@ -49,16 +49,22 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def _command(args: argparse.Namespace) -> int:
     data, console, aside = Prepared.open(args.data), Console(), Console(stderr=True)
+    out = args.out or args.data / PAGE
+    for path in (out, args.json):  # before minutes of reading
+        if path is not None and path.is_dir():
+            raise DataError(f"{path}: is a folder; name a file")
     try:
         with Progress(console=aside, transient=True, disable=not aside.is_terminal) as progress:
             bar = progress.add_task("describe", total=_work(data))
             found = describe(data, args.top, lambda rows: progress.update(bar, advance=rows))
     except (pl.exceptions.PolarsError, OSError) as error:
         raise DataError(f"{data.path}: cannot be read: {str(error).splitlines()[0]}; prepare it again") from None
+    written = {out: page(found)} | ({} if args.json is None else {args.json: found.model_dump_json(indent=1) + "\n"})
+    for path, text in written.items():  # before the text, whose reader may leave early
+        _write(path, text)
     print_findings(console, found)
-    _write(args.out or args.data / PAGE, page(found), console)
-    if args.json is not None:
-        _write(args.json, found.model_dump_json(indent=1) + "\n", console)
+    for path in written:
+        console.print(f"wrote {path}", soft_wrap=True, highlight=False, markup=False)
     return 1 if args.fail_on_leak and found.alarms else 0
 
 
@@ -82,6 +88,8 @@ def describe(data: Prepared, top: int = TOP, watch: Callable[[int], None] = lamb
         rows=description.rows,
         users=description.users,
         items=description.items,
+        rejected=description.rejected,
+        notes=description.notes,
         fingerprint=schema.fingerprint(),
         tasks=tasks,
         oracle=oracle_found(targets, found),
@@ -113,9 +121,8 @@ def _work(data: Prepared) -> int:
     return rows + sum(rows if field.name in known else stored.get(field.side, 0) for field in data.schema.fields)
 
 
-def _write(path: Path, text: str, console: Console) -> None:
+def _write(path: Path, text: str) -> None:
     try:
         write_text(path, text)
     except OSError as error:
         raise DataError(f"{path}: cannot be written: {error.strerror or error}") from None
-    console.print(f"wrote {path}", soft_wrap=True, highlight=False, markup=False)

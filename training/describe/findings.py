@@ -135,6 +135,8 @@ class Findings(Strict):
     rows: dict[SplitName, int]
     users: int
     items: int
+    rejected: int  # bad rows that `prepare` skipped
+    notes: dict[str, int]  # what the source left out on purpose or found odd, and how many rows
     fingerprint: str
     tasks: tuple[TaskFound, ...]
     oracle: tuple[OracleFound, ...]

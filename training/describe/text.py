@@ -21,6 +21,10 @@ def print_findings(console: Console, found: Findings) -> None:
     for remark in found.warnings:
         wide.print(f"[yellow]warning[/]  {escape(remark.text)}")
     wide.print(f"\n{escape(found.source)}: {count(found.users)} users, {count(found.items)} items")
+    if found.rejected:
+        wide.print(f"bad rows that prepare skipped: {count(found.rejected)}")
+    for note, rows in found.notes.items():
+        wide.print(escape(f"{note}: {count(rows)}"))
     wide.print(_labels(found))
     if found.oracle:
         wide.print("\nThe stored truth itself: what the best model can reach", style="bold")

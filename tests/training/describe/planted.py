@@ -15,6 +15,7 @@ from training.datasets.prepared import SPLITS, Description, Prepared, SplitName
 ROWS: dict[SplitName, int] = {"train": 6000, "validation": 2000, "test": 2000}
 USERS, ITEMS = 300, 40
 DEVICES = ("phone", "tablet", "television")
+NOTES = {"conversions without a click": 1234}
 TASKS = (Task(name="ctr", label="click"), Task(name="cvr", label="conversion", space="ctr"))
 FIELDS = (
     Field(name="user_id", side=Side.USER, size=USERS + 1, lineage="u"),
@@ -70,7 +71,7 @@ def plant(
     Dictionary.build({f"u{i}": USERS - i for i in range(USERS)}).save(_made(folder / "dictionaries") / "user_id.npz")
     Dictionary.build({name: 3 - i for i, name in enumerate(DEVICES)}).save(folder / "dictionaries" / "device.npz")
     schema.save(folder / "schema.json")
-    description = Description(source=source, rows=ROWS, users=USERS, items=ITEMS, digest="0")
+    description = Description(source=source, rows=ROWS, users=USERS, items=ITEMS, digest="0", rejected=3, notes=NOTES)
     (folder / "prepared.json").write_text(description.model_dump_json())
     joined = {split: _joined(frame, users, items) for split, frame in frames.items()}
     return Planted(Prepared.open(folder), joined)

@@ -22,6 +22,9 @@ def test_text_page_and_json(leaking: Planted, tmp_path: Path, capsys: pytest.Cap
     assert told.startswith("LEAK")
     assert "outcome equals the label of ctr" in told
     assert str(page) in told
+    assert "bad rows that prepare skipped: 3" in told
+    assert "conversions without a click: 1,234" in told
+    assert "conversions without a click</dt><dd>1,234" in page.read_text()
     assert Findings.model_validate_json(numbers.read_bytes()).alarms
     assert {field["name"] for field in json.loads(numbers.read_text())["fields"]} >= {"dwell", "user_device"}
     assert "outcome equals the label" in page.read_text()
@@ -55,6 +58,8 @@ def test_what_cannot_be_done_is_one_line(clean: Planted, tmp_path: Path) -> None
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="cannot be written"):
         main(["describe", "--data", str(clean.data.path), "--out", str(tmp_path / "file" / "page.html")])
+    with pytest.raises(DataError, match="is a folder"):
+        main(["describe", "--data", str(clean.data.path), "--json", str(tmp_path)])
     damaged = plant(tmp_path / "damaged").data.path
     part = damaged / "interactions" / "validation" / "part-00001.parquet"
     part.write_bytes(part.read_bytes()[:-100])
