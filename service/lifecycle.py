@@ -28,7 +28,7 @@ class Service:
         self.settings, self.metrics = settings, Metrics()
         self.garbage = Garbage(self.metrics.registry)
         check_device(settings.device)
-        self.store = Store(settings.redis_url, settings.redis_prefix, settings.redis_timeout_ms)
+        self.store = Store(settings.redis_url, settings.redis_prefix, settings.redis_timeout_ms, settings.features_url)
         self.log = open_log(settings, self.metrics)
         self.shelf = Shelf(settings, self.metrics)
         self.live = Live(settings, self.metrics, self.shelf, self._adopt)

@@ -1,6 +1,7 @@
 """Prometheus metrics, one registry an app. Labels are bounded: never an id of a user or an item."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from time import time
 from typing import TYPE_CHECKING
 
 from prometheus_client import (
@@ -17,6 +18,7 @@ from prometheus_client import (
 from service.experiments.arms.breaker import STATES, Breaker
 
 if TYPE_CHECKING:  # needs numpy, which the parent of workers does without
+    from contract.stamp import Stamp
     from service.experiments.arms.comparison import Comparison, Gap
 
 STAGES = ("parse", "route", "features", "encode", "queue", "run", "compose", "serialise", "total")
@@ -34,6 +36,9 @@ _ITEM_CACHE = {
 ACROSS_WORKERS: dict[str, Callable[[Iterable[float]], float]] = {
     "twinscore_model_info": max,
     "twinscore_item_cache_followed": min,
+    "twinscore_features_age_seconds": max,
+    "twinscore_features_data_age_seconds": max,
+    "twinscore_features_expire_seconds": min,
     "twinscore_experiments_version": min,
     "twinscore_experiments_refused": max,
     "twinscore_arm_breaker": max,
@@ -74,6 +79,16 @@ class Metrics:
         self._kept = Gauge("twinscore_item_cache_rows", "Item rows kept in process", ["schema"], registry=registry)
         self._followed = Gauge(
             "twinscore_item_cache_followed", "1 while Redis tells of changes; else none is kept", ["schema"],
+            registry=registry,
+        )  # fmt: skip
+        self._written = Gauge(
+            "twinscore_features_age_seconds", "Since the feature rows were written", ["schema"], registry=registry
+        )
+        self._prepared = Gauge(
+            "twinscore_features_data_age_seconds", "Since their data set was prepared", ["schema"], registry=registry
+        )
+        self._expires = Gauge(
+            "twinscore_features_expire_seconds", "Until the first of them expire, where they do", ["schema"],
             registry=registry,
         )  # fmt: skip
         self.config_version = Gauge(
@@ -172,6 +187,15 @@ class Metrics:
         """Show how many item rows of a schema are kept, and whether their changes are heard of."""
         self._kept.labels(schema).set_function(rows)
         self._followed.labels(schema).set_function(followed)
+
+    def stamped(self, schema: str, stamp: "Stamp | None") -> None:
+        """Show how old a schema's rows are; nothing where that is not known."""
+        times = (None, None, None) if stamp is None else (stamp.written, stamp.prepared, stamp.expires)
+        for gauge, moment, sign in zip((self._written, self._prepared, self._expires), times, (1, 1, -1), strict=True):
+            if moment:
+                gauge.labels(schema).set_function(lambda of=moment, sign=sign: sign * (time() - of))  # type: ignore[misc]
+            else:
+                gauge.remove_by_labels({"schema": schema})
 
     def loaded(self, model: str, version: str, fingerprint: str, dataset: str) -> None:
         """Show a loaded model."""

@@ -27,6 +27,7 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", validation_alias="HOST")
     port: int = Field(default=8000, ge=0, le=65535, validation_alias="PORT")  # 0: any free one
     redis_url: str | None = Field(default=None, validation_alias="REDIS_URL")  # None: a private server
+    features_url: str | None = None  # where feature rows are, redis+cluster://host:port,… too; None: REDIS_URL
     bundles: Path = Path("bundles")
     experiments: Path = Path("deploy/experiments.yaml")
     device: Literal["cpu", "cuda"] = "cpu"

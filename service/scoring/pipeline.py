@@ -69,7 +69,7 @@ class Pipeline:
         """Route by this plan from the next request on."""
         for served in plan.models.values():
             encoder = served.model.encoder
-            self._store.keep_items(
+            self._store.add_schema(
                 served.model.manifest.fingerprint, encoder.item_layout, self._settings, self._metrics
             )
         self._routing = _Routing(plan, self.arms.adopt(plan))

@@ -7,6 +7,7 @@ that its own connections take a command.
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from itertools import repeat
 from typing import Any
 
 from hiredis import HiredisError, PushNotification, Reader
@@ -29,7 +30,7 @@ class Line(asyncio.Protocol):
     ) -> None:
         self._connection, self._on_push, self._on_lost = connection, on_push, on_lost
         self._reader = Reader(replyError=ResponseError)
-        self._waiting: deque[asyncio.Future[Any]] = deque()
+        self._waiting: deque[asyncio.Future[Any] | _Several] = deque()
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport = connection._writer.transport  # type: ignore[union-attr, assignment]
         self._transport.set_protocol(self)
@@ -45,6 +46,19 @@ class Line(asyncio.Protocol):
         try:
             return await reply
         except asyncio.CancelledError:  # too late: whoever comes next should not wait behind it
+            self.retire()
+            raise
+
+    async def send_many(self, commands: bytes, count: int) -> list[Any]:
+        """The replies to so many packed commands, refusals among them; ConnectionError where the line is lost."""
+        if not self.usable:
+            raise RedisConnectionError("the connection is closed")
+        several = _Several(self._loop.create_future(), count)
+        self._waiting.extend(repeat(several, count))
+        self._transport.write(commands)
+        try:
+            return await several.replies
+        except asyncio.CancelledError:
             self.retire()
             raise
 
@@ -98,6 +112,31 @@ class Line(asyncio.Protocol):
             self._on_lost()
 
 
+class _Several:
+    """Waits in a line, as a future does, for one of `count` replies; has them all in the end."""
+
+    def __init__(self, replies: asyncio.Future[list[Any]], count: int) -> None:
+        self.replies, self._count = replies, count
+        self._got: list[Any] = []
+
+    def done(self) -> bool:
+        """Whether nobody waits any more."""
+        return self.replies.done()
+
+    def set_result(self, reply: Any) -> None:
+        """One reply more."""
+        self._got.append(reply)
+        if len(self._got) == self._count:
+            self.replies.set_result(self._got)
+
+    def set_exception(self, error: Exception) -> None:
+        """A refusal is a reply too; without the line there are no more."""
+        if isinstance(error, ResponseError):
+            self.set_result(error)
+        else:
+            self.replies.set_exception(error)
+
+
 class SharedLine:
     """The line of all requests, opened by the first and again by the first after it was lost."""
 
@@ -112,6 +151,17 @@ class SharedLine:
             line = await self._usable()
             try:
                 return await line.send(command)
+            except RedisConnectionError:
+                if attempt + 1 == _ATTEMPTS:
+                    raise
+        raise AssertionError("unreachable")
+
+    async def send_many(self, commands: bytes, count: int) -> list[Any]:
+        """The replies to packed commands that may be sent twice, refusals among them."""
+        for attempt in range(_ATTEMPTS):
+            line = await self._usable()
+            try:
+                return await line.send_many(commands, count)
             except RedisConnectionError:
                 if attempt + 1 == _ATTEMPTS:
                     raise
