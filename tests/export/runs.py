@@ -26,8 +26,8 @@ def untrained(name: str, schema: Schema) -> Ranker:
     return build_model(name, schema, read_recipe(name, None, SMALLER[name]).model)
 
 
-def run_folder(folder: Path, name: str) -> Path:
-    data = Prepared.open(tiny.prepare(folder / "data", tiny.schema()))
+def run_folder(folder: Path, name: str, schema: Schema | None = None) -> Path:
+    data = Prepared.open(tiny.prepare(folder / "data", schema or tiny.schema()))
     recipe = read_recipe(name, None, SMALLER[name])
     config = describe(name, recipe, 0, "cpu", data, steps=1, interrupted=False)
     weights = untrained(name, data.schema).state_dict()
