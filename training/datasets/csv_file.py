@@ -16,53 +16,49 @@ _BOM = b"\xef\xbb\xbf"
 
 def csv_names(path: Path) -> tuple[str, ...]:
     """Column names of a CSV file; DataError where there are none, or one of them twice."""
-    start = next(blocks(path, _HEADER), b"")[:_HEADER]
-    names = _names(path, _header(path, start))
-    if doubled := [name for name in names if names.count(name) > 1]:
-        raise DataError(f"{path}: column '{doubled[0]}' appears twice in the header; rename one")
-    if len(names) == 1 and (other := [mark for mark in ";\t|" if mark in names[0]]):
-        raise DataError(f"{path}: cells seem to be separated by {other[0]!r}; a comma is needed")
-    return names
+    return _header(path)[0]
 
 
 def csv_pieces(path: Path, wanted: Collection[str], size: int) -> Iterator[Chunk]:
     """The wanted columns of all rows, `size` bytes or so at a time."""
-    names: tuple[str, ...] = ()
-    rest, place, stream = b"", Place(1, 1), blocks(path, size)
-    block = next(stream, None)
-    while block is not None:
-        following = next(stream, None)
-        data, last = rest + block, following is None
-        if last and not data.endswith(b"\n"):
+    names, header = _header(path)
+    place, left, rest, stream = Place(1, 1 + header.count(b"\n")), len(header), b"", blocks(path, size)
+    block = next(stream, b"")
+    while block:
+        following = next(stream, b"")
+        data, left = rest + block[left:], max(0, left - len(block))
+        if not following and data and not data.endswith(b"\n"):
             data += b"\n"
-        if not names:
-            header = _header(path, data)
-            names, data = _names(path, header), data[len(header) :]
-            place = Place(1, 1 + header.count(b"\n"))
-        rows = sound_rows(str(path), data, len(names), place, last)
+        rows = sound_rows(str(path), data, len(names), place, not following)
         if len(rows.rows) or rows.rejected:
             yield Chunk(str(path), _frame(path, rows, names, wanted), rows.rows, rows.lines, rows.rejected)
         rest, place, block = data[rows.taken :], rows.next, following
         if len(rest) > 2 * LONGEST:
-            raise DataError(
-                f"{path}, row {place.row} (line {place.line}): a row of more than {LONGEST:,} bytes; no CSV?"
-            )
+            raise DataError(f"{path}, row {place.row}: a row of more than {LONGEST:,} bytes; is this CSV?")
 
 
-def _header(path: Path, data: bytes) -> bytes:
-    """The header row with its newline, and with a byte order mark."""
-    if not data.removeprefix(_BOM).strip():
-        raise DataError(f"{path}: the file is empty; a header line with column names is needed")
-    mark = _BOM if data.startswith(_BOM) else b""
-    row = first_row(data.removeprefix(_BOM) + b"\n")
+def _header(path: Path) -> tuple[tuple[str, ...], bytes]:
+    """Column names, and the bytes that say them."""
+    start = next(blocks(path, _HEADER), b"")[:_HEADER]
+    mark = _BOM if start.startswith(_BOM) else b""
+    row = first_row(start.removeprefix(mark) + b"\n")
     if row is None:
         raise DataError(f"{path}: the header's quotation marks are unsound; double the marks inside a name")
-    return (mark + row)[: len(data)]
+    names = _names(path, row)
+    if b"\r" in row.rstrip(b"\r\n") and b'"' not in row:
+        raise DataError(f"{path}: lines end with a carriage return alone; save it with line feeds")
+    if names == ("",):
+        raise DataError(f"{path}: the file is empty; a header line with column names is needed")
+    if doubled := [name for name in names if names.count(name) > 1]:
+        raise DataError(f"{path}: column '{doubled[0]}' appears twice in the header; rename one")
+    if len(names) == 1 and (other := [letter for letter in ";\t|" if letter in names[0]]):
+        raise DataError(f"{path}: cells seem to be separated by {other[0]!r}; a comma is needed")
+    return names, (mark + row)[: len(start)]
 
 
 def _names(path: Path, header: bytes) -> tuple[str, ...]:
     try:
-        return tuple(text_of(cell) for cell in cells_of(header.removeprefix(_BOM)))
+        return tuple(text_of(cell) for cell in cells_of(header))
     except UnicodeDecodeError:
         raise DataError(f"{path}: not UTF-8 text; save it as UTF-8") from None
 
