@@ -49,7 +49,7 @@ $(READY): pyproject.toml constraints.txt
 	@test -x $(PY) || $(PYTHON) -m venv .venv
 	@rm -f .venv/.ready-*; $(PY) -m pip uninstall -qq -y $(OTHER_$(RUNTIME)) 2>/dev/null # both own one folder
 	@$(PY) -m pip install -qq --disable-pip-version-check -c constraints.txt \
-	  '.[service,arrow,experiments,kafka,$(RUNTIME),training,tracking,benchmark,export,loadtest,local,dev]'
+	  '.[service,arrow,experiments,kafka,$(RUNTIME),training,tracking,benchmark,export,distributed,loadtest,local,dev]'
 	@rm -rf build twinscore.egg-info
 	@touch $@
 
