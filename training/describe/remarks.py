@@ -28,8 +28,8 @@ def _leaked(field: FieldFound, leak: Leak) -> Remark:
         text = f"{field.name} equals the label of {leak.task}: one value has all its positives, another all the rest"
     else:
         text = (
-            f"{field.name} alone tells {leak.task}: AUC {digits(leak.auc)} by {leak.way} on {count(leak.rows)} "
-            f"{leak.split} rows; is it known only after the label?"
+            f"{field.name} alone tells {leak.task}: AUC {digits(leak.auc)} on {count(leak.rows)} {leak.split} rows, "
+            f"by {leak.way}; is it known only after the label?"
         )
     return Remark(alarm=True, about=field.name, text=text)
 
