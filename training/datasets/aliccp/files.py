@@ -47,6 +47,8 @@ class File:
         """Whole lines, each ended by \\n, about BLOCK bytes at a time; DataError where the file cannot be read."""
         rest = b""
         try:
+            if not self.path.stat().st_size:
+                raise DataError(f"{self.where}: is empty; fetch it again")
             with self._open() as stream:
                 while part := stream.read(BLOCK):
                     lines, ended, rest = (rest + part).rpartition(b"\n")

@@ -85,6 +85,12 @@ def test_an_archive_without_the_file_says_what_it_has(tmp_path: Path) -> None:
         frame(read(tmp_path).interactions)
 
 
+def test_an_empty_file_is_not_taken_for_no_users(tmp_path: Path) -> None:
+    raw = read(write(tmp_path, common_features_test=[]))
+    with pytest.raises(DataError, match=r"common_features_test.csv: is empty; fetch it again"):
+        frame(raw.users)
+
+
 def test_a_file_without_lines_is_not_read_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "BLOCK", 1_000)
     path = tmp_path / "sample_skeleton_train.csv"

@@ -92,8 +92,8 @@ def test_users_are_the_first_row_of_each_index(tmp_path: Path) -> None:
 
 def test_an_index_twice_in_one_file_is_one_user(tmp_path: Path) -> None:
     lines = [*COMMON_TRAIN, COMMON_TRAIN[0], common(BOB, "101:33")]
-    raw = read(write(tmp_path, common_features_train=lines, common_features_test=[]))
-    (chunk,) = chunks(raw.users)
+    raw = read(write(tmp_path, common_features_train=lines, common_features_test=[common("0a", "")]))
+    chunk, _ = chunks(raw.users)
     assert chunk.frame["user_id"].to_list() == [31, 32]
     assert chunk.rows.tolist() == [1, 2]
     assert chunk.notes == {aliccp.AGAIN: 1, aliccp.CHANGED: 1}
@@ -128,8 +128,8 @@ def test_lines_that_do_not_fit_are_told_with_their_number(tmp_path: Path) -> Non
         "\n": "1 cells, not 6",
     }
     lines = [line for text in bad for line in (impression(1, PLAIN), text)]
-    raw = read(write(tmp_path, sample_skeleton_train=lines, sample_skeleton_test=[]))
-    (chunk,) = chunks(raw.interactions)
+    raw = read(write(tmp_path, sample_skeleton_train=lines, sample_skeleton_test=TEST))
+    chunk, _ = chunks(raw.interactions)
     assert chunk.rows.tolist() == [2 * i + 1 for i in range(len(bad))]
     assert [values(row) for row in chunk.frame.rows(named=True)] == [PLAIN_VALUES] * len(bad)
     for place, (told, (line, why)) in enumerate(zip(chunk.rejected, bad.items(), strict=True)):
@@ -141,8 +141,8 @@ def test_lines_that_do_not_fit_are_told_with_their_number(tmp_path: Path) -> Non
 
 def test_a_bad_common_row_is_told_and_leaves_the_others(tmp_path: Path) -> None:
     lines = [COMMON_TRAIN[0], "cut off,3,101\x021\n", COMMON_TRAIN[1], "x,1,205\x023964447\x031.0\n"]
-    raw = read(write(tmp_path, common_features_train=lines, common_features_test=[]))
-    (chunk,) = chunks(raw.users)
+    raw = read(write(tmp_path, common_features_train=lines, common_features_test=[common("0a", "")]))
+    chunk, _ = chunks(raw.users)
     assert chunk.frame["common_feature_index"].to_list() == [ALICE, BOB]
     assert [(told.line, told.why) for told in chunk.rejected] == [
         (2, r"feature '101\x021' is not field\x02id\x03value"),
