@@ -6,16 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.bundle import INPUTS, Arrays
-from contract.crossing import Crosses
 from contract.schema import Field, Kind, Schema, Side
 
 
 def draw_inputs(schema: Schema, requests: int, items: int, seed: int) -> Arrays:
-    """Inputs of the whole graph; one id in eight is 0, one in eight lies outside its table. Crosses are computed."""
+    """Inputs of the whole graph; one id in eight is 0, one in eight lies outside its table."""
     drawn = draw_split_inputs(schema, requests, items, items, seed)
-    inputs = joined({**drawn, "item_rows": np.arange(items, dtype=np.int32)})
-    Crosses(schema).fill(inputs["request_ids"], inputs["item_ids"], inputs["request_of_item"])
-    return inputs
+    return joined({**drawn, "item_rows": np.arange(items, dtype=np.int32)})
 
 
 def draw_split_inputs(schema: Schema, requests: int, items: int, candidates: int, seed: int) -> Arrays:

@@ -11,6 +11,7 @@ import onnx
 from rich.console import Console
 
 from contract.bundle import INPUTS, Arrays, Manifest, new_bundle, read_dictionaries, write_golden
+from contract.crossing import Crosses
 from contract.files import sha256
 from contract.rows import Layout, layout
 from contract.schema import Schema, Side
@@ -82,11 +83,12 @@ def export_split(model: Ranker, schema: Schema, cross: Layout, folder: Path) -> 
 
 
 def golden_inputs(checkpoint: Checkpoint) -> Arrays:
-    """Graph inputs: real validation rows in the first half of the items, drawn ids in the second."""
+    """Graph inputs: real validation rows in the first half of the items, drawn ids in the second; crosses of these."""
     inputs = draw_inputs(checkpoint.schema, GOLDEN_REQUESTS, GOLDEN_ITEMS, seed=7)
     for name, rows in checkpoint.sample().items():
         chosen = rows[: len(inputs[name]) // 2]
         inputs[name][: len(chosen)] = chosen
+    Crosses(checkpoint.schema).fill(inputs["request_ids"], inputs["item_ids"], inputs["request_of_item"])
     return inputs
 
 

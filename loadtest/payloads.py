@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from contract.dictionary import Dictionary
-from contract.schema import Field, Kind, Side
+from contract.field import TIMED
+from contract.schema import Encoding, Field, Kind, Side
 from loadtest.catalogue import Catalogue
 from loadtest.popularity import Popularity
 from loadtest.workload import Workload
@@ -15,7 +16,9 @@ from loadtest.workload import Workload
 _POOL = 256  # raw values kept a field
 _INVENTED = {"user": 10_000, "item": 2_000}  # ids where a side stores no rows
 
-Raw = str | float | list[str]
+_WEEK = 1_767_571_200, 7 * 86_400  # begins on Monday 5 January 2026
+
+Raw = str | float | list[str] | dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -35,9 +38,10 @@ class Payloads:
         rng = np.random.default_rng(workload.seed)
         self._users = Popularity(catalogue.users or _invented("user"), workload.exponent, rng)
         self._items = Popularity(catalogue.items or _invented("item"), workload.exponent, rng)
-        pools = {field.name: _pool(field, catalogue.dictionaries, rng) for field in catalogue.schema.fields}
+        fields = catalogue.schema.fields
+        pools = {field.name: _pool(field, catalogue.dictionaries, rng) for field in fields if not field.cross}
         self._pools = {
-            side: {field.name: pools[field.name] for field in catalogue.schema.on(side)}
+            side: {field.name: pools[field.name] for field in catalogue.schema.on(side) if not field.cross}
             for side in (Side.USER, Side.CONTEXT, Side.ITEM, Side.CROSS)
         }
 
@@ -77,11 +81,19 @@ def _pool(field: Field, dictionaries: dict[str, Dictionary], rng: np.random.Gene
         drawn = rng.normal(field.mean, field.scale, _POOL)  # mean and scale are those after the transform
         raw: list[float] = (np.expm1(drawn.clip(0, 80)) if field.transform == "log1p" else drawn).tolist()
         return raw
+    if field.encoding is Encoding.QUANTILE:
+        edges = field.edges or (0.0,)
+        return [edges[0] - 1, *edges]  # a value in each bucket
+    if field.encoding in TIMED:
+        return [float(_WEEK[0] + moment) for moment in rng.integers(_WEEK[1], size=_POOL)]
     values = _values(field, dictionaries)
     if field.kind is Kind.CATEGORICAL:
         return values
     lengths = rng.integers(1, field.slots + 1, _POOL)
-    return [[values[i] for i in rng.integers(len(values), size=length)] for length in lengths]
+    lists = [[values[i] for i in rng.integers(len(values), size=length)] for length in lengths]
+    if field.weights:
+        return [dict(zip(some, rng.exponential(size=len(some)).tolist(), strict=True)) for some in lists]
+    return lists
 
 
 def _values(field: Field, dictionaries: dict[str, Dictionary]) -> list[str]:

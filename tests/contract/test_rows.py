@@ -78,3 +78,19 @@ def test_a_side_without_fields_has_rows_of_a_check_word_alone() -> None:
 def test_a_scan_pattern_takes_no_sign_of_a_key_for_a_wildcard() -> None:
     assert scan_pattern("a[b]*c?:") == r"a\[b\]\*c\?:*"
     assert scan_pattern("twinscore:1:live") == "twinscore:1:live*"
+
+
+def test_weights_lie_with_the_numbers_and_have_defaults() -> None:
+    fields = (
+        Field(name="likes", side=Side.ITEM, kind="multi", max_length=2, weights="w", default="Rome|Oslo"),
+        Field(name="price", side=Side.ITEM, kind="numeric", default=7.0),
+        Field(name="tags", side=Side.ITEM, kind="multi", max_length=1, weights="w", encoding="hash", buckets=3),
+        Field(name="hour", side=Side.CONTEXT, encoding="hour", default="now"),
+    )
+    schema = Schema(fields=fields, tasks=SCHEMA.tasks)
+    shape = layout(schema, {"likes": DICTIONARIES["city"]}, Side.ITEM)
+    ids, dense = np.array([[2, 0, 3]], np.int32), np.array([[0.25, 0.0, 1.5, -1.0]], np.float32)
+    rows = shape.decode([shape.encode(ids, dense)[0], None])
+    assert rows.ids.tolist() == [[2, 0, 3], [1, 2, 0]]
+    assert rows.dense.tolist() == [[0.25, 0.0, 1.5, -1.0], [1.0, 1.0, 7.0, 0.0]]
+    assert layout(schema, {}, Side.CONTEXT).default_ids.tolist() == [0]  # a clock is read at each request

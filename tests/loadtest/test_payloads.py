@@ -7,10 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from contract.dictionary import Dictionary
+from contract.encoding import encode_columns
 from loadtest.catalogue import Catalogue, read_catalogue
 from loadtest.payloads import Payloads
 from loadtest.workload import Candidates, Workload
 from tests.loadtest.conftest import BRANDS, GENDERS, Loaded
+from tests.training import tiny
 
 PLAIN = Workload(Candidates((20.0,)), inline=0.0, unknown=0.0, exponent=1.0, seed=1)
 
@@ -71,3 +74,22 @@ def test_side_without_rows_gets_made_up_ids(catalogue: Catalogue) -> None:
 def test_same_generator_same_requests(catalogue: Catalogue) -> None:
     shape = dataclasses.replace(PLAIN, inline=0.5, unknown=0.5)
     assert _bodies(catalogue, shape) == _bodies(catalogue, shape)
+
+
+def test_values_of_every_option_are_such_as_the_service_takes() -> None:
+    known = {field.name: Dictionary.build({"a": 2, "b": 1}) for field in tiny.RICH if field.needs_dictionary}
+    catalogue = Catalogue([], [], tiny.schema(tiny.RICH), known, {})
+    bodies = _bodies(catalogue, dataclasses.replace(PLAIN, inline=1.0))
+    users, items = [body["user"]["features"] for body in bodies], [i["features"] for b in bodies for i in b["items"]]
+    met = {}
+    for field in catalogue.schema.fields:
+        rows = {"user": users, "context": [body["context"] for body in bodies]}.get(field.side, items)
+        if field.cross:
+            assert all(field.name not in row for row in rows)
+        else:
+            ids, dense = encode_columns(field, known, [row[field.name] for row in rows])
+            met[field.name] = set(ids.ravel().tolist())
+            assert not field.weights or len(np.unique(dense)) > 50
+    assert met["price"] == {1, 2, 3, 4}
+    assert len(met["hour"]) > 12
+    assert met["likes"] == {0, 1, 2}

@@ -52,6 +52,16 @@ def test_the_same_seed_gives_the_same_and_rows_are_bounded(trained: Path, data: 
     assert one.rows == 100
 
 
+def test_weights_move_with_their_ids() -> None:
+    schema = tiny.schema(tiny.RICH)
+    _, batch = split(schema, rows=50)
+    order = torch.randperm(50)
+    moved = shuffled(batch, schema, "likes", order)  # request numbers: three weights of likes, then age
+    torch.testing.assert_close(moved.request_ids[:, 1:4], batch.request_ids[order][:, 1:4])
+    torch.testing.assert_close(moved.request_dense[:, :3], batch.request_dense[order][:, :3])
+    torch.testing.assert_close(moved.request_dense[:, 3:], batch.request_dense[:, 3:])
+
+
 def test_all_slots_of_a_field_move_together_and_nothing_else_does() -> None:
     schema = tiny.schema()
     _, batch = split(schema, rows=50)

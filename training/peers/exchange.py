@@ -5,6 +5,8 @@ becomes two columns, so that a library is told as much as Twinscore's models are
 and `f<i>_bin`, which of 64 bins it lies in, as a categorical field. Bins end at quantiles of the DISTINCT training
 values: by quantiles of rows, a field that is nearly always 0 would have few. DeepCTR-Torch's PLE on census, pair A, had
 a test AUC of .9510 / .9545 with both columns, .9510 / .9538 with bins alone, .9451 / .9520 with numbers alone.
+
+Weighted lists go without their weights: not every library takes them.
 """
 
 from collections.abc import Iterator
