@@ -83,8 +83,8 @@ class _Preparation:
         placed = self._place(chunks)
         fields = self._measure(chunks, placed, rows)
         self._encode(chunks, rows, fields)
-        gather_rejected(chunks, self.work.result / "rejected.jsonl")
-        description = self._describe(chunks, placed, rows)
+        rejected = gather_rejected(reading.seen, self.work.result / "rejected.jsonl")
+        description = self._describe(placed, rows, rejected, notes(reading.seen))
         replace_folder(self.work.result, out)
         shutil.rmtree(self.work.root, ignore_errors=True)
         return description
@@ -226,7 +226,9 @@ class _Preparation:
         np.save(file, winners(chunks["interactions"], side, rows.count, self.work))
         return file
 
-    def _describe(self, chunks: Chunks, placed: Sequence[Placed], rows: dict[Side, Rows]) -> Description:
+    def _describe(
+        self, placed: Sequence[Placed], rows: dict[Side, Rows], rejected: int, noted: dict[str, int]
+    ) -> Description:
         """Write `prepared.json`, last of all."""
         tables = hashlib.sha256()
         for side in (Side.USER, Side.ITEM):
@@ -238,8 +240,8 @@ class _Preparation:
             users=rows[Side.USER].count if Side.USER in rows else 0,
             items=rows[Side.ITEM].count if Side.ITEM in rows else 0,
             digest=tables.hexdigest(),
-            rejected=sum(chunk.facts.rejected for each in chunks.values() for chunk in each),
-            notes=notes(chunks),
+            rejected=rejected,
+            notes=noted,
         )
         write_text(self.work.result / "prepared.json", description.model_dump_json(indent=1) + "\n")
         return description

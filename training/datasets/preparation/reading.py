@@ -2,8 +2,8 @@
 
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from contract.errors import DataError
@@ -27,6 +27,7 @@ class Reading:
     places: Places
     work: Work
     skip: int  # bad rows at most
+    seen: list[CodedChunk] = field(default_factory=list)  # those without a good row, too
 
     def chunks(self, mapper: Mapper, stage: Stage) -> Chunks:
         """Code every table; DataError where one is empty, cannot be read or has more bad rows than may be skipped."""
@@ -36,6 +37,7 @@ class Reading:
         bad = 0
         for chunk in mapper(code_partition, units):
             found[_table_of(chunk)].append(chunk)
+            self.seen.append(chunk)
             bad += chunk.facts.rejected
             if bad > self.skip:
                 raise DataError(self._too_many(bad, chunk))
@@ -78,17 +80,17 @@ def _table_of(chunk: CodedChunk) -> str:
     return chunk.folder.parent.name.rsplit("-", 2)[0]
 
 
-def notes(chunks: Mapping[str, Sequence[CodedChunk]]) -> dict[str, int]:
+def notes(chunks: Sequence[CodedChunk]) -> dict[str, int]:
     """What the source noted, summed."""
     total: Counter[str] = Counter()
-    for chunk in (chunk for each in chunks.values() for chunk in each):
+    for chunk in chunks:
         total.update(chunk.facts.notes)
     return dict(total)
 
 
-def gather_rejected(chunks: Mapping[str, Sequence[CodedChunk]], file: Path) -> int:
+def gather_rejected(chunks: Sequence[CodedChunk], file: Path) -> int:
     """Write the rejected rows of all chunks to one file, if there are any; returns how many."""
-    bad = [chunk for each in chunks.values() for chunk in each if chunk.facts.rejected]
+    bad = [chunk for chunk in chunks if chunk.facts.rejected]
     if bad:
         with file.open("wb") as target:
             for chunk in bad:
