@@ -62,8 +62,8 @@ def below(drawn: Shorts, size: int) -> Ints:
 def zipf(uniform: Floats, count: int) -> Ints:
     """Uniform draws as ranks of 0..count-1 whose probabilities fall as (1 + rank)^-ZIPF, in closed form.
 
-    The density x^-ZIPF over [k - 1/2, k + 1/2] is the share of rank k - 1: a head's share is some per cent above
-    that of the exact law, and no table as long as the count is needed.
+    The density x^-ZIPF over [k - 1/2, k + 1/2] is the share of rank k - 1, so that no table as long as the count is
+    needed; the first rank has 9 % more than by the exact law, all others are within 2 %.
     """
     power = 1 - ZIPF
     low, high = 0.5**power, (count + 0.5) ** power

@@ -56,6 +56,8 @@ def write_parquet(folder: Path, spec: Spec, files: list[Part], done: Callable[[P
     """Write the files that are not there, each whole; last the schema, without which `table` reads nothing."""
     for part in files:
         if not part.path.is_file():
+            for left in part.path.parent.glob(f".{part.path.name}.*.part"):  # of a run that was killed
+                left.unlink()
             frame = pl.concat([chunk.frame for chunk in part.partition.chunks()])
             with whole_file(part.path) as temporary:
                 frame.write_parquet(temporary, row_group_size=ROW_GROUP)

@@ -15,6 +15,7 @@ from training.datasets.synthetic.fields import synthetic_schema
 from training.datasets.synthetic.log import Block, Log, world_of
 from training.datasets.synthetic.population import (
     CATALOGUES,
+    CROSSES,
     HISTORIES,
     INTENTIONS,
     MOMENTS,
@@ -26,6 +27,7 @@ from training.datasets.synthetic.spec import Ints, Spec
 
 PARTITION = 8 * CHUNK  # rows
 SIDE_BLOCK = 65_536  # users or items drawn at a time
+TARGETS = ("click", "conversion", "truth:ctr", "truth:cvr", "truth:conversion_time")
 LATE = "conversions after the log's end, labelled 0"
 PREFIXES = {"category": "c", "shop": "shop", "brand": "b", "scene": "s", "intention": "n"}  # of `aliccp`'s names
 
@@ -137,9 +139,20 @@ def items(spec: Spec, numbers: Ints) -> pl.DataFrame:
 
 def _table(spec: Spec, kind: Kind, rows: int, chunk: int, partition: int) -> Table:
     starts = range(0, rows, partition)
-    names = tuple(Rows(spec, kind, 0, 1)._frame(0, 0, 1).columns)
     parts = tuple(Rows(spec, kind, start, min(start + partition, rows), chunk) for start in starts)
-    return Table(f"synthetic {kind}", names, parts)
+    return Table(f"synthetic {kind}", _columns(spec, kind), parts)
+
+
+def _columns(spec: Spec, kind: Kind) -> tuple[str, ...]:
+    """Known without drawing anything."""
+    full = spec.shape == "aliccp"
+    if kind == "users":
+        histories = (*(f"history_{name}" for name in HISTORIES), "activity") if full else ()
+        return ("user_id", *PROFILES[spec.shape], *histories)
+    if kind == "items":
+        return ("item_id", *CATALOGUES[spec.shape], *(("intention", "price") if full else ()))
+    crosses = (f"{name}_in_history" for name in CROSSES[spec.shape])
+    return ("user_id", "item_id", "timestamp", *MOMENTS[spec.shape], *crosses, "position", *TARGETS)
 
 
 def _cut(frames: Iterator[pl.DataFrame], size: int) -> Iterator[pl.DataFrame]:

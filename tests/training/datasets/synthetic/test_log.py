@@ -28,6 +28,16 @@ def test_users_and_first_items_are_drawn_by_zipfs_law() -> None:
         assert slope == pytest.approx(-ZIPF, abs=0.06)
 
 
+def test_blocks_are_drawn_apart() -> None:
+    """Another block is another part of the log, not the first one again."""
+    log = Log(SPEC)
+    first, second = log.block(0), log.block(1)
+    assert len(first.item) == log.block_rows
+    assert (first.requests.user == second.requests.user).mean() < 0.2
+    assert abs(np.corrcoef(first.truth[0], second.truth[0])[0, 1]) < 0.2  # positions are the same
+    assert first.requests.time[-1] <= second.requests.time[0]
+
+
 def test_a_row_further_down_is_clicked_less() -> None:
     """By 1 / sqrt(position) in odds, where nothing else differs."""
     spec = replace(SPEC, drift=0.0, effects=Effects(main=0, factors=0, pairs=0), click_rate=0.2)

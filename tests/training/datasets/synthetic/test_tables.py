@@ -13,7 +13,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 from tests.training.datasets.synthetic.drawn import all_rows
 from training.datasets.partitions import Table
 from training.datasets.raw import Raw
-from training.datasets.synthetic.spec import SLATE, Effects, Spec
+from training.datasets.synthetic.spec import BASES, SLATE, Effects, Shape, Spec
 from training.datasets.synthetic.tables import draw
 
 SPEC = Spec(30_000, users=2_000, items=300, seed=3)
@@ -154,8 +154,7 @@ def test_the_seed_decides(log: pl.DataFrame) -> None:
     assert not all_rows(draw(replace(SPEC, seed=4)).interactions).equals(log)
 
 
-@pytest.mark.parametrize("chunk", [1_000, 65_530, 70_001])
-@pytest.mark.parametrize("partition", [50_000, 131_060, 1_000_000])
+@pytest.mark.parametrize(("chunk", "partition"), [(5_000, 50_000), (65_530, 131_060), (70_001, 1_000_000)])
 def test_rows_are_the_same_whatever_the_chunks_and_partitions(chunk: int, partition: int, long: pl.DataFrame) -> None:
     drawn = draw(LONG, chunk, partition)
     assert isinstance(drawn.interactions, Table)
@@ -183,7 +182,9 @@ def test_partitions_are_read_in_any_order_and_place(long: pl.DataFrame) -> None:
     assert len({partition.identity for partition in table.partitions}) == len(table.partitions)
 
 
-def test_names_are_the_columns(raw: Raw) -> None:
+@pytest.mark.parametrize("shape", ["aliccp", "flat"])
+def test_names_are_the_columns(shape: Shape) -> None:
+    raw = draw(replace(BASES[shape], rows=100, users=50, items=20))
     for table in (raw.interactions, raw.users, raw.items):
         assert table is not None
         assert list(table.names) == all_rows(table).columns
