@@ -48,7 +48,7 @@ class Encoder:
         self._seen: dict[tuple[str, str | int], Any] = {}
         self._request_place = _places(self.schema.request_fields)
         self._item_place = _places(self.schema.item_fields)
-        self.crosses = Crosses(self.schema)
+        self.crosses = Crosses(self.schema) or None
         self._clocks = [field for field in self._context.fields if field.encoding in TIMED and field.default == NOW]
         self._special = {field.name for field in self.schema.fields if field.weights or field.encoding in TIMED}
 

@@ -85,3 +85,17 @@ def test_training_and_scoring_see_one_function() -> None:
         scored = model.eval().raw(*inputs)
         trained = model.train().raw(*inputs)
     torch.testing.assert_close(trained, scored, atol=1e-5, rtol=1e-5)
+
+
+def test_what_was_measured_counts_not_what_the_transform_is_called() -> None:
+    """Older schemas say 'none' where they mean 'standard'; a number that is left as it is has mean 0 and scale 1."""
+    old, new, plain = (
+        Field(name=name, side=Side.USER, kind=Kind.NUMERIC, transform=transform, mean=mean, scale=scale)
+        for name, transform, mean, scale in (
+            ("o", "none", 3.0, 2.0),
+            ("n", "standard", 3.0, 2.0),
+            ("p", "none", 0.0, 1.0),
+        )
+    )
+    numbers = SideEmbedding((old, new, plain), width=2, std=1.0).numbers
+    torch.testing.assert_close(numbers.standard(torch.full((1, 3), 7.0)), torch.tensor([[2.0, 2.0, 7.0]]))
