@@ -22,10 +22,9 @@ def _features(args: argparse.Namespace) -> int:
 
 
 def _seconds(text: str) -> int:
-    seconds = int(text)
-    if seconds < 1:
-        raise argparse.ArgumentTypeError("at least 1 second")
-    return seconds
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: a whole number of seconds, at least 1")
+    return int(text)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -48,4 +48,6 @@ def export_features(
         except ValueError as error:
             raise StoreError(f"{shown}: {error}") from None
         except RedisError as error:
+            if str(error).startswith("MOVED"):
+                raise StoreError(f"{shown}: a node of a cluster; write redis+cluster://host:port") from None
             raise StoreError(f"{shown}: {error}; run the same command again to continue") from None

@@ -92,7 +92,7 @@ def test_the_first_tables_after_a_delta_are_loaded_beside_it(
     assert live(redis) == f"{FIRST}-2"
     assert redis.get(key("u3", live(redis))) == first
     assert redis.get(key("u31", live(redis))) is None
-    assert redis.ttl(key("u3")) > 0  # type: ignore[operator]
+    assert redis.ttl(key("u3")) > 0
     export_features(newer.path, url, delta=True)
     export_features(prepared.path, url)
     assert live(redis) == FIRST
