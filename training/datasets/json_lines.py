@@ -23,17 +23,24 @@ _FIRST = 1 << 18  # bytes from which the first types are learned
 _BOM = b"\xef\xbb\xbf"
 _HALF = re.compile(rb"(?i)\\ud[89ab]..(?!\\ud[c-f])|(?<!\\ud[89ab]..)\\ud[c-f]")  # of a surrogate pair
 _DOUBTFUL = r"^[\[{]|^-0$|^-?0\.0000|^-?\d{21}"  # as text: a list, an object, or a float that is written otherwise
+_LONG = r"^-?\d{16}"  # may be a float, or a long id
+_FLOAT = re.compile(rb"[:,\[]\s*-?(?:[\d.]+[eE]|\d{16,}\.)")
 
 Types = dict[str, pl.DataType]
 
 
 def json_names(path: Path, size: int) -> tuple[str, ...]:
-    """Keys of the objects in the first `size` bytes, in order of appearance."""
-    start = next(blocks(path, size), b"").removeprefix(_BOM)
+    """Keys of the objects in the first `size` bytes or more, in order of appearance."""
+    start = b""
+    for block in blocks(path, size):
+        start += block
+        if b"\n" in start or len(start) > LONGEST:
+            break
+    start = start.removeprefix(_BOM)
     if not start.strip():
         raise DataError(f"{path}: the file is empty; it must hold a JSON object a line")
     names: dict[str, None] = {}
-    for line in start[: start.find(b"\n", size - 1) + 1 or None].split(b"\n"):
+    for line in start.split(b"\n"):
         row = _parsed(line)
         names |= dict.fromkeys(row) if isinstance(row, dict) else {}
     if not names:
@@ -55,6 +62,8 @@ def json_pieces(path: Path, wanted: Sequence[str], size: int) -> Iterator[Chunk]
         text, rest, block = data[:end], data[end:], following
         if len(rest) > LONGEST:
             raise DataError(f"{path}, row {place.row}: a line of more than {LONGEST:,} bytes; are these JSON lines?")
+        if not text:
+            continue
         types = types or _line_by_line(path, text[: text.find(b"\n", _FIRST) + 1 or None], wanted, place).frame.schema
         piece = _at_once(path, text, types, place)
         if piece is None:
@@ -70,21 +79,29 @@ def _at_once(path: Path, text: bytes, types: Types, place: Place) -> Chunk | Non
     if not rows or (b"\\u" in text and _HALF.search(text)):
         return None
     try:
-        frame = pl.read_ndjson(text, schema=types)
+        frame = pl.read_ndjson(text, schema={name: _with_values(dtype) for name, dtype in types.items()})
     except pl.exceptions.PolarsError:
         return None
-    if len(frame) != rows or any(_is_doubtful(column) for column in frame):
+    if len(frame) != rows or any(_is_doubtful(column, text) for column in frame):
         return None
     counted = np.arange(rows)
     return Chunk(str(path), frame, place.row + counted, place.line + counted)
 
 
-def _is_doubtful(column: pl.Series) -> bool:
+def _with_values(dtype: pl.DataType) -> pl.DataType:
+    """Texts, where nothing is known but nulls: anything can be one."""
+    return pl.String() if dtype == pl.Null else pl.List(pl.String()) if dtype == pl.List(pl.Null) else dtype
+
+
+def _is_doubtful(column: pl.Series, source: bytes) -> bool:
     """Whether a value may not be what was in the file: polars makes anything a text, and any number a float."""
     values = column.explode() if column.dtype == pl.List else column
-    if values.dtype == pl.String:
-        return bool(values.str.contains(_DOUBTFUL).any())
-    return values.dtype.is_float() and bool((values.abs() >= EXACT).any())
+    if values.dtype.is_float():
+        return bool((values.abs() >= EXACT).any())
+    if values.dtype != pl.String:
+        return False
+    long = values.str.contains(_LONG).any() and _FLOAT.search(source) is not None
+    return bool(long or values.str.contains(_DOUBTFUL).any())
 
 
 class _Bad(ValueError):

@@ -17,7 +17,7 @@ def series_of(name: str, values: Sequence[Cell]) -> pl.Series:
     if len(scalars) == len(values):
         dtype = _dtype_of(scalars)
         return pl.Series(name, list(map(canonical, scalars)) if dtype == pl.String else scalars, dtype=dtype)
-    lists = [value if isinstance(value, list) or value is None else [value] for value in values]
+    lists = [value if isinstance(value, list) else None if canonical(value) is None else [value] for value in values]
     inner = _dtype_of([element for value in lists for element in value or ()])
     if inner == pl.String:
         return pl.Series(name, [value and list(map(canonical, value)) for value in lists], dtype=pl.List(inner))
@@ -26,6 +26,8 @@ def series_of(name: str, values: Sequence[Cell]) -> pl.Series:
 
 def _dtype_of(values: Sequence[Value]) -> pl.DataType:
     kinds = set(map(type, values)) - {type(None)}
+    if not kinds:
+        return pl.Null()
     if kinds == {bool}:
         return pl.Boolean()
     if kinds == {int} and all(-(2**63) <= int(value or 0) < 2**63 for value in values):
@@ -72,13 +74,13 @@ def _is_inexact(part: pl.Series) -> bool:
 
 def _as(values: pl.Series, dtype: pl.DataType) -> pl.Series:
     """As the wider type; a single value becomes a list of one."""
-    if values.dtype in (dtype, pl.Null):
+    if values.dtype == dtype or _inner(values.dtype) == pl.Null:
         return values.cast(dtype)
     if not isinstance(dtype, pl.List):
-        return RawColumn(values.name, values).texts() if dtype == pl.String else values.cast(dtype)
+        return RawColumn(values.name, values).texts().alias(values.name) if dtype == pl.String else values.cast(dtype)
     if not isinstance(values.dtype, pl.List):
         single = _as(values, _inner(dtype))
-        lists = single.reshape((-1, 1)).arr.to_list()
-        return lists.set(single.is_null(), None)
-    known = values.explode().unique()
-    return values.list.eval(pl.element().replace_strict(known, _as(known, _inner(dtype))))
+        missing = single.is_null() | (single == "") if single.dtype == pl.String else single.is_null()
+        return single.reshape((-1, 1)).arr.to_list().set(missing, None)
+    known, inner = values.explode().unique(), _inner(dtype)
+    return values.list.eval(pl.element().replace_strict(known, _as(known, inner), return_dtype=inner)).cast(dtype)
