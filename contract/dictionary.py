@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from contract.errors import DictionaryError
 from contract.files import whole_file
-from contract.hashing import BLOCK, hash_all, hash_words
+from contract.hashing import hash_all, hash_words
+from contract.texts import FEW, Matrix, Words, matrices, matrix_of
 from contract.texts import Texts as Texts
-from contract.texts import Words
 
 MAX_VALUE_BYTES = 128  # longer values are known by their digest
+_SEARCHED = 500  # look-ups that a binary search each is faster for than several passes over all
 
 Value = str | int | float | bool | None
 
@@ -49,13 +50,21 @@ def key_bytes(value: Value) -> bytes:
 
 def hash_ids(values: Iterable[Value], buckets: int) -> NDArray[np.int32]:
     """Ids 1..buckets by hashing, [n]; 0 where the value is missing."""
-    return hash_texts(Texts.of([key_bytes(value) for value in values]), buckets)
+    keys = [key_bytes(value) for value in values]
+    if len(keys) > FEW:
+        return hash_texts(Texts.of(keys), buckets)
+    _, words, lengths = matrix_of(keys)
+    return _buckets(hash_words(words, lengths), lengths, buckets)
 
 
 def hash_texts(texts: Texts, buckets: int) -> NDArray[np.int32]:
     """`hash_ids` of keys, [n]."""
-    ids = (hash_all(texts) % np.uint64(buckets)).astype(np.int32) + np.int32(1)
-    return np.where(texts.lengths > 0, ids, np.int32(0))
+    return _buckets(hash_all(texts), texts.lengths, buckets)
+
+
+def _buckets(hashes: NDArray[np.uint64], lengths: NDArray[np.int64], buckets: int) -> NDArray[np.int32]:
+    ids = (hashes % np.uint64(buckets)).astype(np.int32) + np.int32(1)
+    return np.where(lengths > 0, ids, np.int32(0))
 
 
 class Dictionary:
@@ -108,14 +117,14 @@ class Dictionary:
 
     def encode(self, values: Iterable[Value]) -> NDArray[np.int32]:
         """Ids of raw values, [n]; 0 where missing or unseen."""
-        return self.encode_texts(Texts.of([key_bytes(value) for value in values]))
+        keys = [key_bytes(value) for value in values]
+        if len(keys) > FEW:
+            return self.encode_texts(Texts.of(keys))
+        return self._index.find_matrix(matrix_of(keys)) + np.int32(1)
 
     def encode_texts(self, texts: Texts) -> NDArray[np.int32]:
         """Ids of keys, [n]; 0 where missing or unseen."""
-        ids = np.empty(texts.size, np.int32)
-        for block, start in zip(texts.blocks(BLOCK), range(0, texts.size, BLOCK), strict=True):
-            ids[start : start + block.size] = self._index.find(Words(block)) + 1
-        return ids
+        return self._index.find(texts) + np.int32(1)
 
     def decode(self, ids: Iterable[int]) -> list[str | None]:
         """Values of ids; None for 0; IndexError for an id that was never given."""
@@ -158,10 +167,9 @@ class _Index:
         self._table[:-1] = hash_all(words.texts) & ~self._low
         self._table[:-1] |= np.arange(places, dtype=np.uint64)
         self._table.sort()
-        self._shift = np.uint64(
-            64 - max(1, places.bit_length() - 2)
-        )  # hashes are even: some 4 to 8 have the same start
-        starts = np.arange(2 ** (64 - int(self._shift)), dtype=np.uint64) << self._shift
+        bits = max(1, places.bit_length() - 2)  # hashes are even: some 4 to 8 entries begin with the same bits
+        self._shift = np.uint64(64 - bits)
+        starts = np.arange(2**bits, dtype=np.uint64) << self._shift
         self._first = np.searchsorted(self._table, starts).astype(np.int32)
 
     @property
@@ -170,34 +178,57 @@ class _Index:
         texts = self.words.texts
         return texts.data.nbytes + texts.offsets.nbytes + self._table.nbytes + self._first.nbytes
 
-    def find(self, texts: Words) -> NDArray[np.int32]:
+    def find(self, texts: Texts) -> NDArray[np.int32]:
         """The first place of each text, [n]; -1 where it has none or is empty."""
-        found = np.full(texts.texts.size, -1, np.int32)
-        high = hash_words(texts) & ~self._low
-        entry = self._first[high >> self._shift].astype(np.intp)
-        open_ = np.flatnonzero(texts.lengths())
-        while len(open_):  # to the first entry with these high bits
-            open_ = open_[self._table[entry[open_]] < high[open_]]
-            entry[open_] += 1
-        open_ = np.flatnonzero(texts.lengths())
+        places = np.empty(texts.size, np.int32)
+        for matrix in matrices(texts):
+            places[matrix.rows] = self.find_matrix(matrix)
+        return places
+
+    def find_matrix(self, texts: Matrix) -> NDArray[np.int32]:
+        """`find`, [len(texts.words)]."""
+        found = np.full(len(texts.lengths), -1, np.int32)
+        high = hash_words(texts.words, texts.lengths) & ~self._low
+        entry = self._entries(high)
+        open_ = np.flatnonzero(texts.lengths)
         while len(open_):  # one round, but for hash collisions
-            place = self._table[entry[open_]] & self._low
-            met = (self._table[entry[open_]] ^ place == high[open_]) & (place < self.words.texts.size)
+            known = self._table[entry[open_]]
+            place = known & self._low
+            met = (known ^ place == high[open_]) & (place < self.words.texts.size)
             open_, place = open_[met], place[met].astype(np.int32)
-            same = texts.equal(open_, self.words, place)
+            same = self._same(place, texts.words[open_], texts.lengths[open_])
             found[open_[same]] = place[same]
             open_ = open_[~same]
             entry[open_] += 1
         return found
 
-    def repeated(self) -> NDArray[np.intp]:
+    def _same(
+        self, places: NDArray[np.int32], words: NDArray[np.uint64], lengths: NDArray[np.int64]
+    ) -> NDArray[np.bool_]:
+        known = self.words.matrix(places, lengths, words.shape[1])
+        same: NDArray[np.bool_] = (self.words.lengths(places) == lengths) & (known == words).all(axis=1)
+        return same
+
+    def _entries(self, high: NDArray[np.uint64]) -> NDArray[np.intp]:
+        """The first entry that is not below `high`, [n]."""
+        if len(high) <= _SEARCHED:
+            return np.searchsorted(self._table, high)
+        entry: NDArray[np.intp] = self._first[high >> self._shift].astype(np.intp)
+        open_ = np.arange(len(high))
+        while len(open_):
+            open_ = open_[self._table[entry[open_]] < high[open_]]
+            entry[open_] += 1
+        return entry
+
+    def repeated(self) -> NDArray[np.int64]:
         """Places whose text stands at an earlier place, too."""
         high = self._table[:-1] & ~self._low
         alike = self._table[1:-1][high[1:] == high[:-1]] & self._low
         suspects = np.zeros(self.words.texts.size, np.bool_)
         suspects[alike.astype(np.intp)] = True
         places = np.flatnonzero(suspects)
-        return places[self.find(Words(self.words.texts.keep(suspects))) < places]
+        again: NDArray[np.int64] = places[self.find(self.words.texts.keep(suspects)) < places]
+        return again
 
 
 def _distinct(texts: Texts) -> _Index:

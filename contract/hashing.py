@@ -7,26 +7,26 @@ never matters. The mixing steps are those of splitmix64.
 import numpy as np
 from numpy.typing import NDArray
 
-from contract.texts import Texts, Words
+from contract.texts import Texts, matrices
 
-BLOCK = 65_536  # texts hashed or looked up at a time: its arrays stay in the processor's cache
 _M1, _M2, _M3 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB), np.uint64(0x9E3779B97F4A7C15)
 
 
-def hash_words(words: Words) -> NDArray[np.uint64]:
-    """Hash texts: [n]."""
-    state = _mix(words.lengths().astype(np.uint64) + _M3)
-    for column, rows in words.columns():
-        state[rows] = _mix((state[rows] ^ words.column(column, rows)) + _M3)
-    return state
-
-
 def hash_all(texts: Texts) -> NDArray[np.uint64]:
-    """Hash any number of texts, a block at a time: [n]."""
+    """Hash texts: [n]."""
     hashes = np.empty(texts.size, np.uint64)
-    for block, start in zip(texts.blocks(BLOCK), range(0, texts.size, BLOCK), strict=True):
-        hashes[start : start + block.size] = hash_words(Words(block))
+    for rows, words, lengths in matrices(texts):
+        hashes[rows] = hash_words(words, lengths)
     return hashes
+
+
+def hash_words(words: NDArray[np.uint64], lengths: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """Hash texts given as words [n, width]: [n]."""
+    state = _mix(lengths.astype(np.uint64) + _M3)
+    for column in range(words.shape[1]):
+        mixed = _mix((state ^ words[:, column]) + _M3)
+        state = np.where(lengths > 8 * column, mixed, state)
+    return state
 
 
 def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -1,8 +1,4 @@
-"""Many texts in two arrays, and their bytes eight at a time: what dictionaries and hashes are vectorised over.
-
-Nothing here is as wide as the longest text: column after column of eight bytes, only the texts that reach that far are
-touched.
-"""
+"""Many texts in two arrays, and their bytes as matrices of words: what dictionaries and hashes are vectorised over."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Self
@@ -10,10 +6,12 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-_TAIL = np.zeros(7, np.uint8)  # the last byte of a text begins a word, too
+_BLOCK = 65_536  # texts at a time: their matrices stay in the processor's cache
+FEW = 2000  # texts whose matrix may be as wide as the longest of them
+_TAIL = np.zeros(8, np.uint8)  # so that there is a word at the last byte, and one where there are none
 _MASKS = np.array([2 ** (8 * n) - 1 for n in range(9)], np.uint64)  # that keep the first n bytes of a word
 
-Rows = NDArray[np.intp] | slice
+Rows = NDArray[np.integer] | slice
 _ALL = slice(None)
 
 
@@ -43,11 +41,10 @@ class Texts(NamedTuple):
         """Bytes of each, [n]."""
         return self.offsets[1:] - self.offsets[:-1]
 
-    def blocks(self, rows: int) -> Iterator[Self]:
-        """All of them, `rows` at a time; no bytes are copied."""
-        for start in range(0, self.size, rows):
-            offsets = self.offsets[start : start + rows + 1]
-            yield type(self)(self.data[offsets[0] : offsets[-1]], offsets - offsets[0])
+    def part(self, start: int, stop: int) -> Self:
+        """Texts `start` to `stop`; no bytes are copied."""
+        offsets = self.offsets[start : stop + 1]
+        return type(self)(self.data[offsets[0] : offsets[-1]], offsets - offsets[0])
 
     def keep(self, chosen: NDArray[np.bool_]) -> Self:
         """Those that are `chosen` [n], in their order."""
@@ -73,33 +70,47 @@ class Words:
         padded = np.concatenate([texts.data, _TAIL])
         self.texts = Texts(padded[: len(texts.data)], texts.offsets)
         self._starts, self._stops = texts.offsets[:-1], texts.offsets[1:]
-        self._at: NDArray[np.uint64] = np.ndarray(len(texts.data), "<u8", padded, strides=(1,))  # the word at each byte
+        self._at: NDArray[np.uint64] = np.ndarray(len(padded) - 7, "<u8", padded, strides=(1,))  # the word at each byte
 
-    def lengths(self, rows: Rows = _ALL) -> NDArray[np.int64]:
+    def matrix(self, rows: Rows, lengths: NDArray[np.int64], width: int) -> NDArray[np.uint64]:
+        """The first `width` words of the texts `rows` of these `lengths`, zeros after their ends: [rows, width]."""
+        columns = 8 * np.arange(width)
+        left = np.minimum(np.maximum(lengths[:, None] - columns, 0), 8)  # bytes of the text in each word
+        place = np.minimum(self._starts[rows][:, None] + columns, len(self._at) - 1)
+        words: NDArray[np.uint64] = self._at[place] & _MASKS[left]
+        return words
+
+    def lengths(self, rows: Rows) -> NDArray[np.int64]:
         """Bytes of the texts `rows`."""
         return self._stops[rows] - self._starts[rows]
 
-    def column(self, column: int, rows: Rows) -> NDArray[np.uint64]:
-        """Word `column` of the texts `rows`, which must all reach that far."""
-        place = self._starts[rows] + 8 * column
-        words: NDArray[np.uint64] = self._at[place] & _MASKS[np.minimum(self._stops[rows] - place, 8)]
-        return words
 
-    def columns(self) -> Iterator[tuple[int, Rows]]:
-        """Each column with the texts that reach it."""
-        lengths = self.lengths()
-        shortest = int(lengths.min(initial=1 << 62))
-        for column in range(-(-int(lengths.max(initial=0)) // 8)):
-            yield column, _ALL if shortest > 8 * column else np.flatnonzero(lengths > 8 * column)
+class Matrix(NamedTuple):
+    """Some texts as words."""
 
-    def equal(self, rows: NDArray[np.intp], other: "Words", others: NDArray[np.intp]) -> NDArray[np.bool_]:
-        """Whether text `rows[i]` is text `others[i]` of `other`, [len(rows)]."""
-        lengths = self.lengths(rows)
-        same: NDArray[np.bool_] = lengths == other.lengths(others)
-        open_ = np.flatnonzero(same)
-        for column in range(-(-int(lengths.max(initial=0)) // 8)):
-            open_ = open_[lengths[open_] > 8 * column]
-            differs = self.column(column, rows[open_]) != other.column(column, others[open_])
-            same[open_[differs]] = False
-            open_ = open_[~differs]
-        return same
+    rows: Rows  # which ones
+    words: NDArray[np.uint64]  # [n, width]
+    lengths: NDArray[np.int64]  # [n], bytes
+
+
+def matrices(texts: Texts) -> Iterator[Matrix]:
+    """All texts, a block at a time; of a large block, those of as many words together: one long text costs little."""
+    for start in range(0, texts.size, _BLOCK):
+        words = Words(texts.part(start, start + _BLOCK))
+        lengths = words.texts.lengths
+        widths = np.maximum((lengths + 7) // 8, 1)
+        widest = int(widths.max())
+        if widest == 1 or len(widths) <= FEW:
+            yield Matrix(slice(start, start + len(widths)), words.matrix(_ALL, lengths, widest), lengths)
+            continue
+        for width in np.flatnonzero(np.bincount(widths)).tolist():
+            rows = np.flatnonzero(widths == width)
+            yield Matrix(rows + start, words.matrix(rows, lengths[rows], width), lengths[rows])
+
+
+def matrix_of(keys: Sequence[bytes]) -> Matrix:
+    """A few keys as words: in less calls than by `Texts`."""
+    lengths = np.fromiter(map(len, keys), np.int64, len(keys))
+    width = max(1, (int(lengths.max(initial=0)) + 7) // 8)
+    words = np.array(keys, f"S{8 * width}").view("<u8").reshape(len(keys), width)
+    return Matrix(_ALL, words, lengths)

@@ -2,7 +2,7 @@
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contract.dictionary import Dictionary, hash_ids, hash_texts, key_bytes
@@ -13,6 +13,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=140)
 LONG = st.integers(120, 140).map("x".__mul__) | st.integers(60, 70).map("ü".__mul__)
 
 
+@settings(deadline=None)
 @given(st.lists(st.none() | TEXT | LONG, max_size=40))
 def test_packed_is_the_key_of_every_value(values: list[str | None]) -> None:
     keys = packed(pl.Series(values, dtype=pl.String))
@@ -22,6 +23,7 @@ def test_packed_is_the_key_of_every_value(values: list[str | None]) -> None:
     assert keys.offsets[-1] == len(keys.data)
 
 
+@settings(deadline=None)
 @given(st.lists(st.none() | TEXT | LONG, max_size=40), st.lists(TEXT | LONG, max_size=20))
 def test_ids_are_those_of_the_values_one_by_one(values: list[str | None], known: list[str]) -> None:
     dictionary = Dictionary.build(dict.fromkeys(known, 1))
