@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 
 from contract.errors import DataError
 from training.datasets.compressed import PACKED
@@ -41,7 +42,8 @@ class FilePartition:
 
     def chunks(self) -> Iterator[Chunk]:
         """All chunks; DataError where the file cannot be read, or has no rows and is the only one."""
-        yield from regrouped(self.pieces())
+        for chunk in regrouped(self.pieces(), CHUNK):
+            yield replace(chunk, frame=chunk.frame.with_columns(cs.by_dtype(pl.Null).cast(pl.String)))
 
     def pieces(self) -> Iterator[Chunk]:
         """All rows in pieces of any size."""
@@ -54,7 +56,7 @@ class FilePartition:
 
     def _complete(self, frame: pl.DataFrame) -> pl.DataFrame:
         """With the folders' values, and nulls for columns that other files have."""
-        absent = [pl.lit(None, pl.String).alias(name) for name in self.columns if name not in frame.columns]
+        absent = [pl.lit(None).alias(name) for name in self.columns if name not in frame.columns]
         given = [pl.lit(value, pl.String).alias(key) for key, value in self.keys if key in self.columns]
         complete = frame.with_columns(absent).with_columns(given)
         return complete.select(self.columns)

@@ -1,13 +1,17 @@
 """Raw files: every variant reads alike, and every unsound file is named with its row."""
 
 import gzip
+import json
+import pickle
 from pathlib import Path
 
 import polars as pl
 import pytest
+import zstandard
 
 from contract.errors import DataError
-from training.datasets.raw_file import read_table
+from training.datasets.raw_file import read_table, regrouped, table_of
+from training.datasets.raw_folder import SUFFIXES
 
 
 @pytest.mark.parametrize(
@@ -76,3 +80,166 @@ def test_an_unreadable_file_is_named(tmp_path: Path, name: str, content: bytes |
         (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=f"{name}: {message}"):
         read_table(tmp_path / name)
+
+
+ROWS = [{"a": "1", "b": "x"}, {"a": "2", "b": "y"}, {"a": "3", "b": "z"}]
+
+
+def pack(path: Path, content: bytes) -> None:
+    pack = {".gz": gzip.compress, ".zst": zstandard.ZstdCompressor(write_checksum=True).compress}.get(
+        path.suffix, bytes
+    )
+    path.write_bytes(pack(content))
+
+
+@pytest.mark.parametrize("suffix", [suffix for suffix in SUFFIXES if suffix != ".parquet"])
+def test_all_texts_read_alike(tmp_path: Path, suffix: str) -> None:
+    lines = ["a,b", "1,x", "2,y", "3,z"] if "csv" in suffix else [json.dumps(row) for row in ROWS]
+    pack(tmp_path / f"t{suffix}", "\n".join(lines).encode())
+    assert read_table(tmp_path / f"t{suffix}").frame.equals(pl.DataFrame(ROWS))
+    assert read_table(tmp_path / f"t{suffix}", {"b"}, rows=2).frame.equals(pl.DataFrame(ROWS)[["b"]][:2])
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+def test_a_stream_that_is_cut_short_is_never_whole(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"t.csv{suffix}"
+    pack(path, b"a,b\n" + b"".join(b"%d,x\n" % n for n in range(2_000)))
+    whole = path.read_bytes()
+    assert len(read_table(path)) == 2_000
+    for end in (*range(1, 12), *range(len(whole) - 12, len(whole))):
+        path.write_bytes(whole[:end])
+        with pytest.raises(
+            DataError, match=rf"t.csv{suffix}: cannot be read: ends in the middle of its {suffix} stream"
+        ):
+            read_table(path)
+    path.write_bytes(whole[:-4] + bytes([whole[-4] ^ 1]) + whole[-3:])
+    with pytest.raises(DataError, match="cannot be read: damaged"):
+        read_table(path)
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+def test_a_stream_of_several_parts_is_read_to_its_end(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"t.csv{suffix}"
+    pack(path, b"a,b\n1,x\n2")
+    first = path.read_bytes()
+    pack(path, b",y\n3,z\n")
+    path.write_bytes(first + path.read_bytes() + (b"\0" * 512 if suffix == ".gz" else b""))
+    assert read_table(path).frame.equals(pl.DataFrame(ROWS))
+    path.write_bytes(first + b"rest")
+    with pytest.raises(DataError, match="cannot be read"):
+        read_table(path)
+
+
+def test_a_folder_is_a_table(tmp_path: Path) -> None:
+    """Partition keys are columns; files come in the order of their paths; each has the columns of all."""
+    for day, name in (("2026-01-02", "b"), ("2026-01-01", "a"), ("__HIVE_DEFAULT_PARTITION__", "c")):
+        folder = tmp_path / f"day={day}" / "shop=a%2Fb"
+        folder.mkdir(parents=True)
+        pl.DataFrame({"x": [name]}).write_parquet(folder / "part-0.parquet")
+    (tmp_path / "day=2026-01-02" / "more.jsonl").write_text('{"x": 7, "y": [1, 2]}\n')
+    for hidden in ("_SUCCESS", ".part-0.parquet.crc", "day=2026-01-01/_metadata"):
+        (tmp_path / hidden).write_text("no table")
+    table = read_table(tmp_path)
+    assert set(table.names) == {"x", "y", "day", "shop"}
+    assert table.frame.select("x", "y", "day", "shop").rows() == [
+        ("a", None, "2026-01-01", "a/b"),
+        ("7", [1, 2], "2026-01-02", None),
+        ("b", None, "2026-01-02", "a/b"),
+        ("c", None, None, "a/b"),
+    ]
+    assert read_table(tmp_path, {"day"}).frame.columns == ["day"]
+    assert [part.identity.split(":")[0] for part in table_of(tmp_path).partitions] == [
+        "day=2026-01-01/shop=a%2Fb/part-0.parquet",
+        "day=2026-01-02/more.jsonl",
+        "day=2026-01-02/shop=a%2Fb/part-0.parquet",
+        "day=__HIVE_DEFAULT_PARTITION__/shop=a%2Fb/part-0.parquet",
+    ]
+
+
+def test_csv_files_of_a_folder_have_one_header(tmp_path: Path) -> None:
+    (tmp_path / "1.csv").write_text("a,b\n1,x\n")
+    (tmp_path / "2.csv").write_text("b,a\ny,2\n")
+    (tmp_path / "3.csv").write_text("a,b\n")
+    assert read_table(tmp_path).frame.rows() == [("1", "x"), ("2", "y")]
+    (tmp_path / "3.csv").write_text("a,c\n3,z\n")
+    with pytest.raises(DataError, match=r"3.csv: column 'b' is in its header or in that of .*1.csv, not in both"):
+        read_table(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ([], "holds no files"),
+        (["_SUCCESS"], "holds no files"),
+        (["a.csv", "notes.txt"], "notes.txt: unknown kind of file"),
+        (["a.csv", "a.csv.gz"], "both a.csv and a.csv.gz; they seem to be one file twice"),
+        (["_delta_log/0.json", "a.csv"], "a Delta Lake table"),
+    ],
+)
+def test_an_unclear_folder_is_refused(tmp_path: Path, files: list[str], message: str) -> None:
+    for name in files:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("a\n1\n")
+    with pytest.raises(DataError, match=message):
+        table_of(tmp_path)
+
+
+def test_chunks_are_full_and_travel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.datasets.raw_file.BLOCK", 50)
+    monkeypatch.setattr("training.datasets.parquet_file.CHUNK", 3)
+    frame = pl.DataFrame({"a": [str(n) for n in range(100)], "b": ["x"] * 100})
+    frame.write_csv(tmp_path / "t.csv")
+    frame.write_ndjson(tmp_path / "t.jsonl")
+    frame.write_parquet(tmp_path / "t.parquet", row_group_size=7)
+    for suffix in ("csv", "jsonl", "parquet"):
+        (partition,) = table_of(tmp_path / f"t.{suffix}").partitions
+        copy = pickle.loads(pickle.dumps(partition))
+        assert copy.identity == partition.identity
+        chunks = list(regrouped(copy.pieces(), 30))
+        assert [len(chunk.frame) for chunk in chunks] == [30, 30, 30, 10]
+        assert pl.concat([chunk.frame for chunk in chunks]).equals(frame)
+        assert [row for chunk in chunks for row in chunk.rows] == list(range(1, 101))
+
+
+def test_identity_follows_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("a\n1\n")
+    before = table_of(path).partitions[0].identity
+    path.write_text("a\n11\n")
+    assert table_of(path).partitions[0].identity != before
+
+
+def test_parquet_types_that_are_no_plain_values(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    decimal = pl.Series("d", ["1.50", "2.25"]).str.to_decimal(scale=2)
+    whole = pl.Series("w", [10**20, 5]).cast(pl.Decimal(38, 0))
+    category = pl.Series("c", ["x", "y"], pl.Categorical)
+    pl.DataFrame([decimal, whole, category, pl.Series("s", [{"k": 1}, {"k": 2}])]).write_parquet(path)
+    table = read_table(path, {"d", "w", "c"})
+    texts = [table.column(name, "test").texts().to_list() for name in ("d", "w", "c")]
+    assert texts == [["1.5", "2.25"], [str(10**20), "5"], ["x", "y"]]
+    with pytest.raises(DataError, match="column 's' holds Struct"):
+        read_table(path)
+
+
+def test_too_many_bad_rows_are_no_accident(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.datasets.raw_file.MOST_REJECTED", 10)
+    (tmp_path / "t.csv").write_text("a,b\n1,2\n" + "bad\n" * 11)
+    with pytest.raises(DataError, match=r"row 2 \(line 3\): 1 cells .*; 10 rows after it cannot be parsed either"):
+        list(table_of(tmp_path / "t.csv").partitions[0].chunks())
+
+
+def test_nulls_alone_are_texts(tmp_path: Path) -> None:
+    (tmp_path / "1.jsonl").write_text('{"a": 1, "b": null}\n')
+    (tmp_path / "2.jsonl").write_text('{"a": 1, "c": [1]}\n')
+    chunks = [chunk for partition in table_of(tmp_path).partitions for chunk in partition.chunks()]
+    assert [chunk.frame.dtypes for chunk in chunks] == [
+        [pl.Int64, pl.String, pl.String],
+        [pl.Int64, pl.String, pl.List(pl.Int64)],
+    ]
+
+
+def test_a_file_without_rows_is_refused(tmp_path: Path) -> None:
+    pl.DataFrame({"a": []}).write_parquet(tmp_path / "t.parquet")
+    with pytest.raises(DataError, match=r"t.parquet: has no rows"):
+        list(table_of(tmp_path / "t.parquet").partitions[0].chunks())
