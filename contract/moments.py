@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 _ISO = re.compile(
     r"(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?))? ?(?:Z|([+-]\d{2})(?::?(\d{2}))?)?", re.ASCII
 )
-_NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _MILLISECONDS, _MICROSECONDS = 1e11, 1e14  # from these on, a number counts them
 _FIRST, _LAST = -62_135_596_800, 253_402_300_799  # seconds: the years 1 to 9999
+_DAY = 86_400
 _MONDAY = 3  # 1 January 1970 was a Thursday
 _BLOCK = 900  # seconds: no zone of our days changes its offset within a quarter of an hour
 
@@ -40,7 +41,7 @@ def hours(seconds: NDArray[np.int64], timezone: str | None) -> NDArray[np.int64]
 
 def weekdays(seconds: NDArray[np.int64], timezone: str | None) -> NDArray[np.int64]:
     """Days of the week there: 0 is Monday, 6 is Sunday."""
-    return (_local(seconds, timezone) // 86_400 + _MONDAY) % 7
+    return (_local(seconds, timezone) // _DAY + _MONDAY) % 7
 
 
 @cache
@@ -63,7 +64,8 @@ def _local(seconds: NDArray[np.int64], timezone: str | None) -> NDArray[np.int64
 
 
 def _offset(seconds: int, there: ZoneInfo | None) -> int:
-    offset = datetime.fromtimestamp(seconds, UTC).astimezone(there).utcoffset()
+    known = min(max(seconds, _FIRST + _DAY), _LAST - _DAY)  # local times too must lie in the years of datetime
+    offset = datetime.fromtimestamp(known, UTC).astimezone(there).utcoffset()
     return 0 if offset is None else int(offset.total_seconds())
 
 

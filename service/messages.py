@@ -87,7 +87,11 @@ class Envelope(BaseModel):
 
 
 class ScoreRequest(Envelope):
-    """Candidates to score for a user: `items` or `item_ids`, exactly one of the two."""
+    """Candidates to score for a user: `items` or `item_ids`, exactly one of the two.
+
+    Features are raw values: a text or number; a list, for several; {value: weight} or [[value, weight], …] for weighted
+    ones; a time as ISO 8601, epoch number or "now". null takes the field's default.
+    """
 
     model_config = ConfigDict(json_schema_extra={"example": REQUEST_EXAMPLE})
 

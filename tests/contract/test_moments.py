@@ -20,6 +20,7 @@ NOON = 1_769_860_800  # 2026-01-31T12:00:00Z, a Saturday
         NOON * 1_000_000,
         str(NOON),
         f" {NOON * 1_000}.5 ",
+        "+1.7698608e9",
         "2026-01-31T12:00Z",
         "2026-01-31 12:00:00",
         "2026-01-31T12:00:00.123456789 Z",
@@ -54,6 +55,13 @@ def test_hours_and_weekdays_are_those_of_the_place(name: str) -> None:
     there = [datetime.fromtimestamp(int(second), ZoneInfo(name)) for second in seconds]
     assert hours(seconds, name).tolist() == [moment.hour for moment in there]
     assert weekdays(seconds, name).tolist() == [moment.weekday() for moment in there]
+
+
+def test_the_first_and_the_last_year_have_hours_too() -> None:
+    ends = [epoch_seconds("0001-01-01"), epoch_seconds("9999-12-31T23:59:59-05")]
+    found = np.array([end for end in ends if end is not None], np.int64)
+    assert hours(found, "Asia/Tokyo")[1] == (4 + 9) % 24
+    assert weekdays(found, "America/New_York").tolist() == [6, 4]
 
 
 def test_utc_is_the_default() -> None:
