@@ -26,6 +26,7 @@ class Stack:
 
     port: int
     folder: Path
+    redis: str
 
     def post(self, body: object, path: str = "/score") -> tuple[int, dict[str, Any]]:
         """POST JSON on a connection of its own."""
@@ -85,7 +86,7 @@ def whole_way(folder: Path, source: tuple[str, ...], *training: str) -> Iterator
     with private_redis(folder / "redis") as url:
         finish(folder, "export", "features", "--data", "data", "--redis", url)
         with _service(folder, url) as port:
-            yield Stack(port, folder)
+            yield Stack(port, folder, url)
 
 
 @contextmanager
@@ -115,7 +116,7 @@ def _wait_until_ready(process: subprocess.Popen[str], port: int) -> None:
         if process.poll() is not None:
             pytest.fail("the service ended before it was ready")
         with suppress(OSError):
-            if Stack(port, Path()).get("/readyz")[0] == 200:
+            if Stack(port, Path(), "").get("/readyz")[0] == 200:
                 return
         time.sleep(0.1)
     pytest.fail("the service was not ready within a minute")
