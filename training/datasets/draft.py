@@ -19,11 +19,16 @@ from training.datasets.raw_file import read_table
 from training.datasets.roles import CLICKS, CONVERSIONS, ITEM_IDS, OTHER_LABELS, TIMES, USER_IDS, first_named, plain
 
 ENOUGH_TIMES = 20  # distinct moments from which a split by time leaves something in every part
+ROWS = 1_000_000
+NESTED = "objects, or lists in lists; make texts, numbers or lists of them"
 HEAD = """\
 # A draft: every guess says why. Edit it, then: python -m training prepare table --schema THIS_FILE --interactions ...
 #   side      user, item: stored by id; context: arrives with the request; cross: arrives with each candidate
-#   kind      categorical (default), multi (list; needs max_length), numeric (transform: none or log1p)
-#   encoding  dictionary (default; min_count drops rare values), or hash (needs buckets) beyond millions of values
+#   kind      categorical (default), multi (list; needs max_length; weights: a column of as many numbers), numeric
+#   transform of a number: standard (default), log1p, none
+#   encoding  dictionary (default; min_count drops rare values), hash (needs buckets) beyond millions of values,
+#             quantile of a number (needs buckets), hour or weekday of a time (timezone: UTC by default)
+#   cross     [a, b]: a field of two others, with encoding: hash and buckets, and without a column
 #   default   raw value that stands for a missing one
 #   tasks     kind: binary (default, labels 0 and 1) or continuous (any number)
 """
@@ -33,10 +38,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     """Add `schema`."""
     parser = subparsers.add_parser("schema", help="draft a schema file from your own data", description=__doc__)
     parser.add_argument(
-        "--interactions", type=Path, required=True, metavar="FILE", help="CSV or Parquet, a row an impression"
+        "--interactions", type=Path, required=True, metavar="FILE", help="CSV, JSON lines or Parquet, or a folder of it"
     )
     parser.add_argument("--users", type=Path, metavar="FILE", help="a row a user")
     parser.add_argument("--items", type=Path, metavar="FILE", help="a row an item")
+    parser.add_argument("--rows", type=int, default=ROWS, metavar="N", help="look at the first (default %(default)s)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="where to write it (default: standard output)")
     parser.set_defaults(command=schema)
 
@@ -45,8 +51,10 @@ def schema(args: argparse.Namespace) -> int:
     """Draft, and write or print."""
     if args.out is not None and args.out.exists():
         raise DataError(f"{args.out}: exists; remove it or choose another --out, for it may hold your edits")
-    tables = [None if path is None else read_table(path) for path in (args.users, args.items)]
-    text = draft(read_table(args.interactions), *tables)
+    if args.rows < 1:
+        raise DataError(f"--rows {args.rows}: at least one row is needed")
+    users, items = (None if path is None else read_table(path, rows=args.rows) for path in (args.users, args.items))
+    text = draft(read_table(args.interactions, rows=args.rows), users, items, rows=args.rows)
     if args.out is None:
         print(text, end="")
     else:
@@ -57,8 +65,11 @@ def schema(args: argparse.Namespace) -> int:
     return 0
 
 
-def draft(interactions: RawTable, users: RawTable | None = None, items: RawTable | None = None) -> str:
-    """The text of a schema file for these tables."""
+def draft(
+    interactions: RawTable, users: RawTable | None = None, items: RawTable | None = None, *, rows: int = ROWS
+) -> str:
+    """The text of a schema file for these tables; of those with `rows` rows there may be more."""
+    tables = [table for table in (interactions, users, items) if table is not None]
     facts = facts_of(interactions)
     user_key = _key(facts, users, "user", USER_IDS)
     item_key = _key(facts, items, "item", ITEM_IDS)
@@ -67,7 +78,8 @@ def draft(interactions: RawTable, users: RawTable | None = None, items: RawTable
     labels = tuple(column for _, column, _ in tasks)
     fields = guess_fields(Columns(facts, facts_of(users), facts_of(items), user_key, item_key, time, labels))
     lines = [
-        HEAD,
+        HEAD
+        + "".join(f"# Of {table.where} the first {rows:,} rows were seen.\n" for table in tables if len(table) == rows),
         "version: 1",
         _top("user_key", user_key, "no column is named like a user id"),
         _top("item_key", item_key, "no column is named like an item id"),
@@ -77,6 +89,7 @@ def draft(interactions: RawTable, users: RawTable | None = None, items: RawTable
         "",
     ]
     lines += [*_task_lines(facts, tasks), "", "fields:", *(line for field in fields for line in field.lines())]
+    lines += [f"  # left out: {name}: {NESTED}" for table in tables for name in table.names if name not in table.frame]
     text = "\n".join(lines) + "\n"
     if tasks:
         parse_schema(yaml.safe_load(text), "the draft")

@@ -32,6 +32,8 @@ class Facts:
     @cached_property
     def _factors(self) -> tuple[pl.Series, NDArray[np.int32]]:
         if self.is_list:
+            if self.column.values.explode().dtype.is_nested():
+                raise DataError(f"{self.column.where}: holds {self.column.values.dtype} values")
             return factorize(
                 RawColumn(self.column.where, self.column.values.cast(pl.List(pl.String)).list.join("|")).texts()
             )
@@ -146,7 +148,8 @@ def agreement(codes: NDArray[np.int32], groups: NDArray[np.int64]) -> tuple[int,
 
 
 def facts_of(table: RawTable | None) -> dict[str, Facts]:
-    """Facts of every column of a table."""
+    """Facts of every column of a table that was read."""
     if table is None:
         return {}
-    return {name: Facts(name, RawColumn(f"{table.where}: column '{name}'", table.frame[name])) for name in table.names}
+    columns = table.frame.columns
+    return {name: Facts(name, RawColumn(f"{table.where}: column '{name}'", table.frame[name])) for name in columns}

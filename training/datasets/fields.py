@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from contract.errors import DataError
 from contract.schema import Side
 from training.datasets.facts import Facts, agreement
+from training.datasets.proposals import of_time, weights_of
 from training.datasets.roles import CLICKS, CONVERSIONS, CROSS, NOT_A_FEATURE, OTHER_LABELS, leaks, plain, slug
 
 HASH_ABOVE, BUCKETS = 1_000_000, 1 << 20
@@ -56,11 +57,14 @@ class Columns:
 def guess_fields(columns: Columns) -> list[Guess]:
     """Fields in the order of their sides, then what is left out; DataError where nothing is left to learn from."""
     placed = list(_placed(columns))
+    weights = {**weights_of(columns.interactions), **weights_of(columns.users), **weights_of(columns.items)}
     taken: list[str] = []
     fields: dict[Side, list[Guess]] = {side: [] for side in ALL_SIDES}
     left_out = []
     for facts, side, why in placed:
         is_key = facts.name == {Side.USER: columns.user_key, Side.ITEM: columns.item_key}.get(side)
+        if facts.name in weights.values():
+            continue
         if not is_key and (reason := _left_out(facts, columns)):
             left_out.append(Guess(facts.name, {}, reason))
             continue
@@ -68,8 +72,13 @@ def guess_fields(columns: Columns) -> list[Guess]:
         taken.append(name)
         column = {} if name == facts.name else {"column": facts.name}
         kind, seen = ({}, "") if is_key else _kind(facts)
+        if facts.name in weights:
+            kind, seen = kind | {"weights": weights[facts.name]}, f"{seen}, weighted by '{weights[facts.name]}'"
         options = {"name": name, **column, "side": side.value, **kind, **_size(facts, kind)}
         fields[side].append(Guess(name, options, f"{_shown(facts)}{seen}; {why}"))
+    if columns.time is not None:
+        made = of_time(columns.interactions[columns.time], (*taken, *columns.interactions))
+        fields[Side.CONTEXT] += [Guess(name, options, why) for name, options, why in made]
     found = [field for side in ALL_SIDES for field in fields[side]]
     if not found:
         raise DataError("no column is left as an input; the tables hold ids, labels and constants alone")

@@ -31,6 +31,16 @@ Types = dict[str, pl.DataType]
 
 def json_names(path: Path, size: int) -> tuple[str, ...]:
     """Keys of the objects in the first `size` bytes or more, in order of appearance."""
+    return tuple(dict.fromkeys(key for row in _sample(path, size) for key in row))
+
+
+def json_nested(path: Path, size: int) -> set[str]:
+    """Keys that hold objects, or lists of other than plain values, which cannot be used."""
+    return {key for row in _sample(path, size) for key, cell in row.items() if _is_nested(cell)}
+
+
+def _sample(path: Path, size: int) -> list[dict[str, Any]]:
+    """The objects in the first `size` bytes or more."""
     start = b""
     for block in blocks(path, size):
         start += block
@@ -39,13 +49,10 @@ def json_names(path: Path, size: int) -> tuple[str, ...]:
     start = start.removeprefix(_BOM)
     if not start.strip():
         raise DataError(f"{path}: the file is empty; it must hold a JSON object a line")
-    names: dict[str, None] = {}
-    for line in start.split(b"\n"):
-        row = _parsed(line)
-        names |= dict.fromkeys(row) if isinstance(row, dict) else {}
-    if not names:
+    rows = [row for line in start.split(b"\n") if isinstance(row := _parsed(line), dict)]
+    if not any(rows):
         raise DataError(f'{path}: no JSON object in the first lines; each must be one, as in {{"user_id": 1}}')
-    return tuple(names)
+    return rows
 
 
 def json_pieces(path: Path, wanted: Sequence[str], size: int) -> Iterator[Chunk]:
@@ -136,11 +143,16 @@ def _cells(content: bytes, wanted: Sequence[str]) -> list[Cell]:
         raise row
     cells = [row.get(name) for name in wanted]
     for name, cell in zip(wanted, cells, strict=True):
-        if isinstance(cell, dict) or (isinstance(cell, list) and any(isinstance(x, dict | list) for x in cell)):
+        if _is_nested(cell):
             raise _Bad(f"'{name}' holds an object, or lists in a list; a text, a number or a list of them is needed")
     if b"\\u" in content:
         _require_text(cells)
     return cells
+
+
+def _is_nested(cell: object) -> bool:
+    inner = cell if isinstance(cell, list) else ()
+    return isinstance(cell, dict) or any(isinstance(value, dict | list) for value in inner)
 
 
 def _parsed(content: bytes) -> dict[str, Any] | _Bad:

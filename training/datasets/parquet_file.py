@@ -15,6 +15,11 @@ def parquet_names(path: Path) -> tuple[str, ...]:
     return tuple(_schema(path).names())
 
 
+def parquet_nested(path: Path) -> set[str]:
+    """Columns of structures, which cannot be used."""
+    return {name for name, dtype in _schema(path).items() if _is_nested(dtype)}
+
+
 def parquet_pieces(path: Path, wanted: Sequence[str]) -> Iterator[Chunk]:
     """The wanted columns of all rows, by slices: memory is bounded however large a row group is."""
     schema = _schema(path)
@@ -39,14 +44,18 @@ def _schema(path: Path) -> pl.Schema:
 
 def _plain(path: Path, name: str, dtype: pl.DataType) -> pl.Expr:
     """Categories as texts, decimals as whole numbers or floats; DataError where values are structures."""
-    inner = dtype.inner if isinstance(dtype, pl.List | pl.Array) else dtype
-    if inner.is_nested():
+    if _is_nested(dtype):
         raise DataError(f"{path}: column '{name}' holds {dtype}; a text, a number or a list of them is needed")
     if isinstance(dtype, pl.Categorical | pl.Enum):
         return pl.col(name).cast(pl.String)
     if isinstance(dtype, pl.Decimal):
         return pl.col(name).cast(pl.Float64 if dtype.scale else pl.Int128)
     return pl.col(name)
+
+
+def _is_nested(dtype: pl.DataType) -> bool:
+    inner = pl.Series(dtype=dtype).explode().dtype if isinstance(dtype, pl.List | pl.Array) else dtype
+    return inner.is_nested()
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:

@@ -11,9 +11,9 @@ import polars.selectors as cs
 from contract.errors import DataError
 from training.datasets.compressed import PACKED
 from training.datasets.csv_file import csv_names, csv_pieces
-from training.datasets.json_lines import json_names, json_pieces
+from training.datasets.json_lines import json_names, json_nested, json_pieces
 from training.datasets.mixed import stacked
-from training.datasets.parquet_file import parquet_names, parquet_pieces
+from training.datasets.parquet_file import parquet_names, parquet_nested, parquet_pieces
 from training.datasets.partitions import CHUNK, Chunk, Rejected, Table
 from training.datasets.raw import RawTable
 from training.datasets.raw_folder import Keys, RawFile, files_of
@@ -63,13 +63,13 @@ class FilePartition:
 
 
 def table_of(path: Path, wanted: Collection[str] | None = None) -> Table:
-    """The table of a file, or of all files of a folder, with the wanted columns (None: all)."""
+    """The table of a file, or of all files of a folder, with the wanted columns (None: all that are not nested)."""
     names, partitions = _opened(path, wanted)
     return Table(str(path), names, partitions)
 
 
 def read_table(path: Path, wanted: Collection[str] | None = None, rows: int | None = None) -> RawTable:
-    """A table in memory (its first `rows` rows, None: all); DataError for the first row that cannot be parsed."""
+    """Columns as in `table_of`, in memory: the first `rows` rows (None: all); DataError for the first unsound row."""
     names, partitions = _opened(path, wanted)
     frames, left = [], rows
     for piece in (piece for partition in partitions for piece in partition.pieces()):
@@ -138,7 +138,9 @@ def _opened(path: Path, wanted: Collection[str] | None) -> tuple[tuple[str, ...]
     """Names of all columns, and a partition a file."""
     files = files_of(path)
     names = tuple(dict.fromkeys(name for known in _names(files) for name in known))
-    columns = tuple(name for name in names if wanted is None or name in wanted) or names[:1]
+    if wanted is None:
+        wanted = set(names) - {name for file in files for name in _nested_in(file.path, _sample_of(files))}
+    columns = tuple(name for name in names if name in wanted) or names[:1]
     return names, [_partition(file, columns, len(files) == 1) for file in files]
 
 
@@ -150,9 +152,8 @@ def _partition(file: RawFile, columns: tuple[str, ...], alone: bool) -> FilePart
 def _names(files: list[RawFile]) -> Iterator[tuple[str, ...]]:
     """Column names of each file; DataError where two CSV files disagree."""
     first: tuple[Path, set[str]] | None = None
-    sample = max(_LEAST_SAMPLE, _SAMPLE // len(files))
     for file in files:
-        names = _names_in(file.path, sample)
+        names = _names_in(file.path, _sample_of(files))
         if _kind(file.path) == "csv":
             first = first or (file.path, set(names))
             if odd := sorted(first[1] ^ set(names)):
@@ -160,6 +161,10 @@ def _names(files: list[RawFile]) -> Iterator[tuple[str, ...]]:
                     f"{file.path}: column '{odd[0]}' is in its header or in that of {first[0]}, not in both"
                 )
         yield (*names, *(key for key, _ in file.keys))
+
+
+def _sample_of(files: list[RawFile]) -> int:
+    return max(_LEAST_SAMPLE, _SAMPLE // len(files))
 
 
 def _kind(path: Path) -> str:
@@ -171,6 +176,12 @@ def _names_in(path: Path, sample: int) -> tuple[str, ...]:
     if _kind(path) == "csv":
         return csv_names(path)
     return parquet_names(path) if _kind(path) == "parquet" else json_names(path, sample)
+
+
+def _nested_in(path: Path, sample: int) -> set[str]:
+    if _kind(path) == "csv":
+        return set()
+    return parquet_nested(path) if _kind(path) == "parquet" else json_nested(path, sample)
 
 
 def _pieces(path: Path, columns: tuple[str, ...]) -> Iterator[Chunk]:

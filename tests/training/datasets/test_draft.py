@@ -244,3 +244,65 @@ def test_a_field_per_table_where_names_coincide() -> None:
         ("type", "type", "user"),
         ("type_2", "type", "item"),
     ]
+
+
+START = 1_767_225_600
+
+
+@pytest.mark.parametrize(
+    ("days", "start", "expected"),
+    [(1, START, set()), (8, START, {"hour"}), (20, START, {"hour", "weekday"}), (20, 0, set())],
+)
+def test_a_time_becomes_cycles_that_the_log_spans(days: int, start: int, expected: set[str]) -> None:
+    found = drafted(log(timestamp=np.linspace(start, start + days * 86_400, N).astype(int)))
+    made = {f.name: f for f in found.fields if f.source == "timestamp"}
+    assert set(made) == expected
+    assert all((f.encoding, f.side, f.default) == (name, "context", "now") for name, f in made.items())
+
+
+def test_an_hour_that_is_there_is_not_made_again() -> None:
+    times = np.linspace(START, START + 20 * 86_400, N).astype(int)
+    found = drafted(log(timestamp=times, Hour=times // 3_600 % 24))
+    assert [f.name for f in found.fields if f.source in ("timestamp", "Hour")] == ["Hour", "weekday"]
+
+
+def test_floats_beside_a_list_are_its_weights() -> None:
+    ids = [[f"a{i}", "b"][: i % 3] or None for i in range(N)]
+    scores = [None if values is None else [0.5] * len(values) for values in ids]
+    frame = log(tags=ids, scores=scores, other=[[1.5] * 4] * N)
+    found = parse_schema(yaml.safe_load(draft(RawTable.of("f.parquet", frame))), "draft")
+    assert (found.by_name["tags"].kind, found.by_name["tags"].weights) == ("multi", "scores")
+    assert "scores" not in found.by_name
+    assert found.by_name["tags"].side == "cross"
+
+
+def test_json_lines_are_drafted_then_prepared(tmp_path: Path) -> None:
+    """Lists with weights, a time, an object that nobody can use; from a folder by day."""
+    times = np.linspace(START, START + 20 * 86_400, N).astype(int)
+    values = [[f"t{i % 5}", f"s{i % 7}"] for i in range(N)]
+    frame = log(timestamp=times, tags=values, scores=[[0.5, i / N] for i in range(N)], geo=[{"lat": 1.5}] * N)
+    for day in range(2):
+        folder = tmp_path / "interactions" / f"day={day}"
+        folder.mkdir(parents=True)
+        frame[day * N // 2 : (day + 1) * N // 2].write_ndjson(folder / "part.jsonl")
+    out = tmp_path / "schema.yaml"
+    assert main(["schema", "--interactions", f"{tmp_path}/interactions", "--out", str(out)]) == 0
+    assert "# left out: geo: objects" in out.read_text()
+    assert main(["prepare", "table", "--raw", str(tmp_path), "--out", f"{tmp_path}/out"]) == 0
+    prepared = Prepared.open(tmp_path / "out")
+    assert prepared.schema.by_name["tags"].weights == "scores"
+    assert {"hour", "weekday"} <= set(prepared.schema.by_name)
+    assert sum(prepared.description.rows.values()) == N
+
+
+def test_a_long_log_is_drafted_from_its_first_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log(late=[None if i < 200 else str(i % 3) for i in range(N)]).write_csv(tmp_path / "f.csv")
+    command = ["schema", "--interactions", f"{tmp_path}/f.csv"]
+    assert main([*command, "--rows", "100"]) == 0
+    assert f"# Of {tmp_path}/f.csv the first 100 rows were seen." in (printed := capsys.readouterr().out)
+    assert "left out: late: no values" in printed
+    assert main([*command, "--rows", "1000"]) == 0
+    assert "rows were seen" not in (printed := capsys.readouterr().out)
+    assert "name: late" in printed
+    with pytest.raises(DataError, match="--rows 0: at least one row is needed"):
+        main([*command, "--rows", "0"])
