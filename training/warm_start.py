@@ -1,9 +1,10 @@
 """Warm start: a model begins with what an earlier run learnt, on data that extend that run's.
 
 New days bring new ids: the tables grow at their ends. Rows of ids that the run knew are copied field by field, and a
-new id begins as its field's row 0, by which the run itself scored values that it did not know: on rows with new ids of a
-synthetic log, AUC was .605 before training and .647 after one epoch, and .594 and .635 from rows drawn anew. All other weights, the code books of pairs, knots of numbers and scales of labels are the run's.
-The optimiser starts anew, and calibration is fitted anew.
+new id begins as its field's row 0, by which the run itself scored values that it did not know: on rows with new ids of
+a synthetic log PLE's AUC was .605 before training and .647 after one epoch, where rows drawn anew had .594 and .635.
+All other weights, the code books of pairs, knots of numbers and scales of labels are the run's. The optimiser starts
+anew, and calibration is fitted anew.
 """
 
 from collections.abc import Mapping
