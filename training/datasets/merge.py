@@ -33,7 +33,7 @@ def merged(files: Sequence[Path], work: Path, most: int = ROWS) -> Iterator[pl.D
     with TemporaryDirectory(prefix="merge.", dir=work) as folder:
         _deal(files, Path(folder), partitions, most)
         for partition in range(partitions):
-            parts = sorted(Path(folder).glob(f"{partition}.*.parquet"))
+            parts = list(Path(folder).glob(f"{partition}.*.parquet"))
             yield _distinct([pl.read_parquet(part, glob=False) for part in parts])
             for part in parts:
                 part.unlink()
@@ -57,13 +57,13 @@ def _read(file: Path) -> pl.DataFrame:
 
 
 def _deal(files: Sequence[Path], folder: Path, partitions: int, most: int) -> None:
-    """Rows of the files to `PARTITION.BATCH.parquet`, merged a batch of files at a time."""
+    """Rows of the files to `PARTITION.BATCH.parquet`, a batch of files at a time."""
     batch: list[pl.DataFrame] = []
+    home = (pl.col("value").hash() % partitions).alias("home")
     for number, file in enumerate(files, 1):
         batch.append(_read(file))
         if sum(map(len, batch)) >= most // 2 or number == len(files):
-            home = (pl.col("value").hash() % partitions).alias("home")
-            for (partition,), part in _distinct(batch).with_columns(home).partition_by("home", as_dict=True).items():
+            for (partition,), part in pl.concat(batch).with_columns(home).partition_by("home", as_dict=True).items():
                 part.drop("home").write_parquet(folder / f"{partition}.{number}.parquet", compression="lz4")
             batch = []
 
