@@ -76,7 +76,8 @@ def draft(
     time = first_named(facts, TIMES, lambda name: facts[name].is_time)
     tasks = _tasks(facts)
     labels = tuple(column for _, column, _ in tasks)
-    fields = guess_fields(Columns(facts, facts_of(users), facts_of(items), user_key, item_key, time, labels))
+    cut = len(interactions) == rows
+    fields = guess_fields(Columns(facts, facts_of(users), facts_of(items), user_key, item_key, time, labels, cut))
     lines = [
         HEAD
         + "".join(f"# Of {table.where} the first {rows:,} rows were seen.\n" for table in tables if len(table) == rows),

@@ -52,6 +52,7 @@ class Columns:
     item_key: str | None
     time: str | None
     labels: tuple[str, ...]
+    cut: bool = False  # whether the interactions have more rows
 
 
 def guess_fields(columns: Columns) -> list[Guess]:
@@ -77,7 +78,7 @@ def guess_fields(columns: Columns) -> list[Guess]:
         options = {"name": name, **column, "side": side.value, **kind, **_size(facts, kind)}
         fields[side].append(Guess(name, options, f"{_shown(facts)}{seen}; {why}"))
     if columns.time is not None:
-        made = of_time(columns.interactions[columns.time], (*taken, *columns.interactions))
+        made = of_time(columns.interactions[columns.time], (*taken, *columns.interactions), columns.cut)
         fields[Side.CONTEXT] += [Guess(name, options, why) for name, options, why in made]
     found = [field for side in ALL_SIDES for field in fields[side]]
     if not found:

@@ -14,8 +14,11 @@ EPOCH = datetime(1990, 1, 1)  # smaller numbers are counters, not seconds
 Proposal = tuple[str, dict[str, object], str]
 
 
-def of_time(time: Facts, taken: Iterable[str]) -> list[Proposal]:
-    """Name, options and reason of a field for each cycle that the log spans; none where a column says it already."""
+def of_time(time: Facts, taken: Iterable[str], cut: bool) -> list[Proposal]:
+    """Name, options and reason of a field for each cycle that the log spans; none where a column says it already.
+
+    A log of which the first rows alone were seen (`cut`) spans more than they say.
+    """
     try:
         moments = time.column.instants()
     except DataError:
@@ -31,7 +34,7 @@ def of_time(time: Facts, taken: Iterable[str]) -> list[Proposal]:
             f"of '{time.name}', in UTC: add timezone, as Europe/Rome; where the request does not say, now",
         )
         for cycle, span in DAYS.items()
-        if last - first >= span and cycle not in known
+        if (cut or last - first >= span) and cycle not in known
     ]
 
 

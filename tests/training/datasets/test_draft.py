@@ -301,6 +301,7 @@ def test_a_long_log_is_drafted_from_its_first_rows(tmp_path: Path, capsys: pytes
     assert main([*command, "--rows", "100"]) == 0
     assert f"# Of {tmp_path}/f.csv the first 100 rows were seen." in (printed := capsys.readouterr().out)
     assert "left out: late: no values" in printed
+    assert "encoding: weekday" in printed
     assert main([*command, "--rows", "1000"]) == 0
     assert "rows were seen" not in (printed := capsys.readouterr().out)
     assert "name: late" in printed
