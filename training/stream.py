@@ -23,11 +23,10 @@ from torch import Tensor
 from contract.errors import DataError
 from training.batches import Batch, Rows, ahead, joined, shuffled, targets
 from training.config import Recipe
-from training.datasets.prepared import USER, Prepared, SplitName
+from training.datasets.prepared import ROW_GROUP, USER, Prepared, SplitName
 from training.device import CPU
 from training.distributed import place
 
-BLOCK = 131_072  # rows: the row groups of every part, but for its last
 RESIDENT = 0.5  # of a GPU's free memory, at most, for a split that stays there
 
 
@@ -46,7 +45,7 @@ class Stream:
     data: Prepared
     split: SplitName
     shuffle_rows: int
-    block_rows: int = BLOCK
+    block_rows: int = ROW_GROUP  # of every part's groups, but for its last
 
     def __len__(self) -> int:
         return self.data.description.rows[self.split]

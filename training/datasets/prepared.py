@@ -33,7 +33,33 @@ from contract.schema import Field, Kind, Schema, Side, Strict, read_schema
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 KEY, USER, ITEM = ":key", ":user", ":item"
+ROW_GROUP = 131_072  # rows: what `prepare` writes together, and training reads at once
 ROW_NUMBER = {Side.USER: USER, Side.ITEM: ITEM}
+
+
+class Seen(Strict):
+    """What a field had to tell in the impressions of one split; `values` counts every element of a multi field."""
+
+    missing: int  # impressions without a value, or whose number the default stood in for
+    values: int
+    unseen: int  # values without an id
+
+
+class Answered(Strict):
+    """Rows of a task's space whose label is known, and the sum of their labels: of a binary task the positive ones."""
+
+    rows: int
+    total: float
+
+
+class Day(Strict):
+    """Impressions of one day by UTC, and their labels by task."""
+
+    rows: int
+    tasks: dict[str, Answered]
+
+
+Days = dict[SplitName, dict[str, Day]]  # by split and date
 
 
 class Description(Strict):
@@ -46,6 +72,8 @@ class Description(Strict):
     digest: str  # of the users and items tables: names one load of them in Redis
     rejected: int = 0  # bad rows that were skipped: rejected.jsonl has them
     notes: dict[str, int] = Attribute(default={})  # what the source left out on purpose or found odd
+    fields: dict[str, dict[SplitName, Seen]] = Attribute(default={})  # all that could be counted; crosses could not
+    days: Days = Attribute(default={})  # where times are dates
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,13 @@ from contract.schema import Encoding, Field, Kind, Side
 from training.datasets.partitions import CHUNK
 from training.datasets.preparation.keys import rows_of
 from training.datasets.preparation.placing import PART, Last
+from training.datasets.preparation.seen import Tallies, tallies
 from training.datasets.preparation.work import CodedChunk, Work, dictionary_at
-from training.datasets.prepared import KEY, ROW_NUMBER, SPLITS, Prepared
+from training.datasets.prepared import KEY, ROW_GROUP, ROW_NUMBER, SPLITS, Prepared
 from training.datasets.texts import packed, unpacked
 from training.datasets.values import ids_of, quantile_ids
 
-ROW, GROUP = ":row", 131_072  # rows of a Parquet row group
+ROW = ":row"
 EMPTY = pl.Series([], dtype=pl.String)
 
 
@@ -39,6 +40,7 @@ class Storing(NamedTuple):
     chunk: CodedChunk
     side: Side
     fields: tuple[Field, ...]
+    shown: Path  # how often each split showed each row
     work: Work
 
 
@@ -48,6 +50,20 @@ class Piece(NamedTuple):
     file: Path
     low: int
     high: int
+
+
+class Encoded(NamedTuple):
+    """What an encoded chunk of the interactions leaves for the stored tables, and counts of its fields."""
+
+    latest: dict[Side, Piece]
+    seen: Tallies
+
+
+class Stored(NamedTuple):
+    """An encoded chunk of a stored table, and counts of its fields over the impressions that show its rows."""
+
+    piece: Piece
+    seen: Tallies
 
 
 class Range(NamedTuple):
@@ -63,18 +79,20 @@ class Range(NamedTuple):
     work: Work
 
 
-def encode(unit: Encode) -> Iterator[dict[Side, Piece]]:
+def encode(unit: Encode) -> Iterator[Encoded]:
     """Write a chunk's parts, one a split, and for each side that needs them the last values of its rows."""
     done = unit.work.pieces("interactions") / f"{unit.number:05d}.json"
     if not done.is_file():
-        pieces = _encode(unit)
+        pieces, seen = _encode(unit)
+        ends = {side: (piece.low, piece.high) for side, piece in pieces.items()}
         done.parent.mkdir(parents=True, exist_ok=True)
-        write_text(done, json.dumps({side: (piece.low, piece.high) for side, piece in pieces.items()}))
-    ends = json.loads(done.read_bytes())
-    yield {side: Piece(_latest_file(unit, side), *ends[side]) for side in unit.latest}
+        write_text(done, json.dumps({"latest": ends, "seen": seen}))
+    found = json.loads(done.read_bytes())
+    latest = {side: Piece(_latest_file(unit, side), *found["latest"][side]) for side in unit.latest}
+    yield Encoded(latest, found["seen"])
 
 
-def _encode(unit: Encode) -> dict[Side, Piece]:
+def _encode(unit: Encode) -> Encoded:
     placed = pl.read_parquet(unit.work.placed(unit.chunk) / "rows.parquet", glob=False)
     coded = unit.chunk.rows()
     targets = [name for name in coded.columns if name.startswith(("label:", "truth:"))]
@@ -85,7 +103,9 @@ def _encode(unit: Encode) -> dict[Side, Piece]:
         rows = whole.filter(placed[PART] == part)
         if len(rows):
             _write(rows, unit.work.result / "interactions" / split / f"part-{unit.number:05d}.parquet")
-    return {side: _latest(unit, side, winners, fields) for side, winners in unit.latest.items()}
+    latest = {side: _latest(unit, side, winners, fields) for side, winners in unit.latest.items()}
+    once = np.eye(len(SPLITS), dtype=np.int64)[placed[PART].to_numpy()]
+    return Encoded(latest, tallies(unit.fields, coded, fields, once))
 
 
 def _latest_file(unit: Encode, side: Side) -> Path:
@@ -102,13 +122,15 @@ def _latest(unit: Encode, side: Side, winners: Path, fields: Mapping[str, pl.Ser
     return _piece(pl.DataFrame(rows), _latest_file(unit, side))
 
 
-def store(unit: Storing) -> Iterator[Piece]:
+def store(unit: Storing) -> Iterator[Stored]:
     """Write the encoded rows of a stored table's chunk."""
     coded = unit.chunk.rows()
     rows = rows_of(unit.chunk, unit.side, coded[ROW_NUMBER[unit.side]], unit.work)
-    columns = {ROW: pl.Series(rows, dtype=pl.Int64)} | encoded(unit.chunk, coded, unit.fields, unit.work.result)
+    fields = encoded(unit.chunk, coded, unit.fields, unit.work.result)
+    columns = {ROW: pl.Series(rows, dtype=pl.Int64)} | fields
     name = f"{unit.chunk.folder.parent.name}-{unit.chunk.folder.name}.parquet"
-    yield _piece(pl.DataFrame(columns).sort(ROW), unit.work.pieces(unit.side) / name)
+    piece = _piece(pl.DataFrame(columns).sort(ROW), unit.work.pieces(unit.side) / name)
+    yield Stored(piece, tallies(unit.fields, coded, fields, np.load(unit.shown, mmap_mode="r")[rows]))
 
 
 def encoded(chunk: CodedChunk, coded: pl.DataFrame, fields: Sequence[Field], out: Path) -> dict[str, pl.Series]:
@@ -191,11 +213,11 @@ def columns_of(field: Field) -> dict[str, pl.DataType]:
 def _piece(rows: pl.DataFrame, file: Path) -> Piece:
     file.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(file) as temporary:
-        rows.write_parquet(temporary, compression="lz4", row_group_size=GROUP)
+        rows.write_parquet(temporary, compression="lz4", row_group_size=ROW_GROUP)
     low, high = (int(rows[ROW][0]), int(rows[ROW][-1])) if len(rows) else (0, -1)
     return Piece(file, low, high)
 
 
 def _write(rows: pl.DataFrame, file: Path) -> None:
     with whole_file(file) as temporary:
-        rows.write_parquet(temporary, row_group_size=GROUP)
+        rows.write_parquet(temporary, row_group_size=ROW_GROUP)
