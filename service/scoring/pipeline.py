@@ -68,10 +68,9 @@ class Pipeline:
     def adopt(self, plan: Plan) -> None:
         """Route by this plan from the next request on."""
         for served in plan.models.values():
-            encoder = served.model.encoder
-            self._store.add_schema(
-                served.model.manifest.fingerprint, encoder.item_layout, self._settings, self._metrics
-            )
+            encoder, fingerprint = served.model.encoder, served.model.manifest.fingerprint
+            self._store.keep_items(fingerprint, encoder.item_layout, self._settings, self._metrics)
+            self._store.show_ages(fingerprint, self._metrics)
         self._routing = _Routing(plan, self.arms.adopt(plan))
         self._metrics.watch_breakers(
             {(state.variant.experiment.key, state.variant.arm.name): state.breaker for state in self.arms}

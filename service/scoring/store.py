@@ -97,9 +97,12 @@ class Store:
         self._rows: dict[str, ItemRows] = {}  # by fingerprint, as are
         self._trackings: dict[str, Tracking] = {}
 
-    def add_schema(self, fingerprint: str, layout: Layout, settings: Settings, metrics: Metrics) -> None:
-        """Show how old the rows of this schema are, and keep those of items in process, as the settings say."""
+    def show_ages(self, fingerprint: str, metrics: Metrics) -> None:
+        """Show how old the rows of this schema are."""
         self._freshness.watch(fingerprint, metrics)
+
+    def keep_items(self, fingerprint: str, layout: Layout, settings: Settings, metrics: Metrics) -> None:
+        """Keep the item rows of this schema in process, as the settings say."""
         if not settings.item_cache_rows or fingerprint in self._rows or self._cluster is not None:
             return
         rows = ItemRows(

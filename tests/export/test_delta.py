@@ -99,11 +99,8 @@ def test_the_first_tables_after_a_delta_are_loaded_beside_it(
     assert (redis.get(key("u3")), redis.ttl(key("u3"))) == (first, -1)
 
 
-def test_a_delta_cut_off_is_known_as_such_and_ends_in_the_next_run(
-    prepared: Prepared, newer: Prepared, url: str, redis: Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    export_features(prepared.path, url)
-    written = stamp(redis).written
+def cut_off(newer: Prepared, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A delta that ends after twenty users."""
     monkeypatch.setattr(tables, "CHUNK", 10)
     encode = tables.encode
 
@@ -117,11 +114,31 @@ def test_a_delta_cut_off_is_known_as_such_and_ends_in_the_next_run(
     monkeypatch.setattr(tables, "encode", fails_at_the_third)
     with pytest.raises(StoreError, match="cut off"):
         export_features(newer.path, url, delta=True)
+
+
+def test_a_delta_cut_off_is_known_as_such_and_ends_in_the_next_run(
+    prepared: Prepared, newer: Prepared, url: str, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export_features(prepared.path, url)
+    written = stamp(redis).written
+    cut_off(newer, url, monkeypatch)
     assert (stamp(redis).digest, stamp(redis).pending, stamp(redis).written) == ("a" * 64, "b" * 64, written)
     export_features(newer.path, url, delta=True)
     assert redis.get(key("u31"))
     assert stamp(redis).pending is None
     assert stamp(redis).deltas == ("b" * 64,)
+
+
+def test_after_a_delta_cut_off_the_first_tables_are_loaded_anew(
+    prepared: Prepared, newer: Prepared, url: str, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export_features(prepared.path, url)
+    first = redis.get(key("u3"))
+    cut_off(newer, url, monkeypatch)
+    assert redis.get(key("u3")) != first
+    export_features(prepared.path, url)
+    assert live(redis) == f"{FIRST}-2"
+    assert redis.get(key("u3", live(redis))) == first
 
 
 def test_a_delta_onto_nothing_is_refused(prepared: Prepared, url: str, redis: Redis) -> None:
