@@ -18,6 +18,7 @@ from training.datasets.ranks import ordered
 
 _ISO = r"^(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?))? ?(Z|[+-]\d{2}(?::?\d{2})?)?$"
 _LARGEST = float(np.finfo(np.float32).max)
+_YEARS = -62_135_596_800e6, 253_402_300_800e6 - 1  # microseconds: 1 to 9999
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,8 @@ class RawColumn:
             refused.setdefault(index, f"{self.where}: {self._said(index, what)}")
 
     def _said(self, index: int, what: str) -> str:
-        value = repr(self.values[index])
+        cell = self.values[index]
+        value = repr(cell.to_list() if isinstance(cell, pl.Series) else cell)
         return what.format(value if len(value) < 60 else value[:57] + "…")
 
     def texts(self) -> pl.Series:
@@ -96,14 +98,17 @@ class RawColumn:
 
     def instants(self) -> pl.Series:
         """Times as UTC Datetime("us"), null where missing; numbers are epoch seconds, or milli- or microseconds."""
-        values = self._times()
-        given = self.values.is_not_null()
-        given = given if self.values.dtype != pl.String else given & (self.values.str.strip_chars() != "")
+        values = self.values
+        given = values.is_not_null()
+        if values.dtype == pl.String:
+            texts = values.str.strip_chars()
+            given &= texts != ""
+            numbers = instants_of(texts.cast(pl.Float64, strict=False))
+            values = numbers if not (numbers.is_null() & given).any() else numbers.fill_null(_iso_times(texts))
+        else:
+            values = self._times()
+            values = instants_of(values) if values.dtype.is_float() else values
         self.refuse(values.is_null() & given, "{} is not a time; use ISO 8601 or epoch numbers")
-        if values.dtype.is_float():
-            size = values.abs()
-            unit = pl.Series(np.where(size >= 1e14, 1.0, np.where(size >= 1e11, 1e3, 1e6)))
-            values = (values * unit).floor().cast(pl.Int64, strict=False).cast(pl.Datetime("us"))
         return values
 
     def _times(self) -> pl.Series:
@@ -185,6 +190,14 @@ def factorize(values: pl.Series) -> tuple[pl.Series, NDArray[np.int32]]:
     known = pl.DataFrame([distinct, places])
     joined = values.alias("value").to_frame().join(known, on="value", how="left", maintain_order="left")
     return distinct, joined["place"].fill_null(0).to_numpy()
+
+
+def instants_of(numbers: pl.Series) -> pl.Series:
+    """Epoch numbers (Float64) as Datetime("us"); null where they are outside the years 1 to 9999."""
+    size = numbers.abs()
+    unit = pl.Series(np.where(size >= 1e14, 1.0, np.where(size >= 1e11, 1e3, 1e6)))
+    micros = (numbers * unit).floor()
+    return micros.set(~micros.is_between(*_YEARS), None).cast(pl.Int64).cast(pl.Datetime("us"))
 
 
 def _iso_times(values: pl.Series) -> pl.Series:
