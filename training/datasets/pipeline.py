@@ -12,7 +12,6 @@ and quantiles are measured on the training impressions alone. Memory grows with 
 A run that was cut off goes on from what OUT.unfinished holds.
 """
 
-import hashlib
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,18 +22,20 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from contract.errors import DataError, TwinscoreError
-from contract.files import replace_folder, sha256, write_text
+from contract.files import replace_folder
 from contract.schema import Field, Kind, Schema, Side
 from training.datasets.partitions import CHUNK, Table
+from training.datasets.preparation.describing import write_description
 from training.datasets.preparation.encoding import Encode, Piece, encode
 from training.datasets.preparation.keys import Rows, Tail, number_rows
 from training.datasets.preparation.mapping import Mapper, one_by_one
 from training.datasets.preparation.measuring import Measuring, Moments, count_rows, measure_stored, transposed
-from training.datasets.preparation.places import Places, places
+from training.datasets.preparation.places import places
 from training.datasets.preparation.placing import Placed, Placing, place, shown, winners
 from training.datasets.preparation.progress import Stages, shown_stages
 from training.datasets.preparation.reading import TABLE, Chunks, Reading, gather_rejected, notes
 from training.datasets.preparation.reducing import measured
+from training.datasets.preparation.seen import Tallies, total
 from training.datasets.preparation.storing import write_table
 from training.datasets.preparation.work import Work, dictionary_at, digest
 from training.datasets.prepared import SPLITS, Description, Prepared
@@ -57,12 +58,12 @@ def write_prepared(raw: Raw, out: Path, options: Options = Options()) -> Descrip
     """Encode, measure and write a data set under `out`, which is replaced whole; DataError names what is wrong."""
     _refuse_to_replace(out)
     work = Work(out.with_name(f"{out.name}.unfinished"))
-    chunks: Chunks = {}
+    reading = Reading(raw, places(raw, options.earlier), work, options.skip)
     try:
         with shown_stages(options.console) as stages:
-            return _Preparation(raw, places(raw, options.earlier), work, options, stages).run(out, chunks)
+            return _Preparation(reading, options, stages).run(out)
     except TwinscoreError:
-        if sum(chunk.facts.rows for each in chunks.values() for chunk in each) < CHUNK:
+        if sum(chunk.facts.rows for chunk in reading.seen) < CHUNK:
             shutil.rmtree(work.root, ignore_errors=True)  # nothing that is worth going on from
         raise
 
@@ -70,21 +71,24 @@ def write_prepared(raw: Raw, out: Path, options: Options = Options()) -> Descrip
 class _Preparation:
     """One run."""
 
-    def __init__(self, raw: Raw, where: Places, work: Work, options: Options, stages: Stages) -> None:
-        self.raw, self.schema, self.places, self.work = raw, raw.schema, where, work
-        self.options, self.earlier, self.mapper, self.stages = options, options.earlier, options.mapper, stages
+    def __init__(self, reading: Reading, options: Options, stages: Stages) -> None:
+        self.reading, self.raw, self.schema = reading, reading.raw, reading.raw.schema
+        self.places, self.work = reading.places, reading.work
+        self.earlier, self.mapper, self.stages = options.earlier, options.mapper, stages
 
-    def run(self, out: Path, chunks: Chunks) -> Description:
-        """All stages; `chunks` is filled with what has been read."""
-        reading = Reading(self.raw, self.places, self.work, self.options.skip)
-        chunks |= reading.chunks(self.mapper, self.stages.start("read", None))
+    def run(self, out: Path) -> Description:
+        """All stages."""
+        chunks = self.reading.chunks(self.mapper, self.stages.start("read", None))
         self.work = self._of_run(chunks)
-        rows = {side: self._number(side, chunks, reading) for side in self.places.keys}
+        rows = {side: self._number(side, chunks) for side in self.places.keys}
         placed = self._place(chunks)
         fields = self._measure(chunks, placed, rows)
-        self._encode(chunks, rows, fields)
-        rejected = gather_rejected(reading.seen, self.work.result / "rejected.jsonl")
-        description = self._describe(placed, rows, rejected, notes(reading.seen))
+        seen = self._encode(chunks, rows, fields)
+        rejected = gather_rejected(self.reading.seen, self.work.result / "rejected.jsonl")
+        description = write_description(
+            self.work.result, self.raw.source, placed, rows, seen, rejected, notes(self.reading.seen)
+        )
+        self.work.sweep()
         replace_folder(self.work.result, out)
         shutil.rmtree(self.work.root, ignore_errors=True)
         return description
@@ -92,15 +96,15 @@ class _Preparation:
     def _of_run(self, chunks: Chunks) -> Work:
         """Later stages depend on every chunk, so they get a folder of that name; those of other runs go."""
         folders = [str(chunk.folder.relative_to(self.work.root)) for each in chunks.values() for chunk in each]
-        earlier = "" if self.earlier is None else (self.earlier.path / "prepared.json").read_text()
-        run = f"run-{digest(*folders, self.schema.model_dump_json(), earlier)}"
+        given = [self.schema] if self.earlier is None else [self.schema, self.earlier.schema, self.earlier.description]
+        run = f"run-{digest(*folders, *(each.model_dump_json() for each in given))}"
         for folder in self.work.root.glob("run-*"):
             if folder.name != run:
                 shutil.rmtree(folder)
         (self.work.root / run / "result").mkdir(parents=True, exist_ok=True)
         return Work(self.work.root, run)
 
-    def _number(self, side: Side, chunks: Chunks, reading: Reading) -> Rows:
+    def _number(self, side: Side, chunks: Chunks) -> Rows:
         """Row numbers of a side; ids that only the interactions know become chunks of its table."""
         name = TABLE[side]
         rows = number_rows(side, chunks.get(name, []), chunks["interactions"], self.work, self.earlier)
@@ -110,7 +114,7 @@ class _Preparation:
             f"{name} of the interactions", self.work.keys(side), rows.own, rows.count, key, tuple(sorted(others))
         )
         table = Table(tail.where, (key, *tail.others), (tail,))
-        more = reading.more(f"{name}-tail", table, self.mapper) if rows.own < rows.count else []
+        more = self.reading.more(f"{name}-tail", table, self.mapper) if rows.own < rows.count else []
         chunks[name] = [*chunks.get(name, []), *more]
         return rows
 
@@ -175,11 +179,11 @@ class _Preparation:
 
     def _measure_stored(self, side: Side, chunks: Chunks, rows: Rows) -> dict[str, list[Moments]]:
         """Stored values count as often as training showed their row."""
-        file = self.work.keys(side).with_name(f"{side}-shown.npy")
+        file = self.work.shown(side)
         np.save(file, shown(chunks["interactions"], side, rows.count, self.work))
         fields = self.places.stored[side]
         if self.earlier is not None:
-            self._count_keys(side, np.load(file))
+            self._count_keys(side, np.load(file)[:, 0])
         units = [Measuring(chunk, side, fields, file, self.work) for chunk in chunks[TABLE[side]]]
         return transposed(self.mapper(measure_stored, units))
 
@@ -195,7 +199,7 @@ class _Preparation:
                 folder.mkdir(exist_ok=True)
                 count_rows(keys, often, folder / f"{field.name}.parquet")
 
-    def _encode(self, chunks: Chunks, rows: dict[Side, Rows], fields: dict[str, Field]) -> None:
+    def _encode(self, chunks: Chunks, rows: dict[Side, Rows], fields: dict[str, Field]) -> Tallies:
         complete = self.schema.model_copy(update={"fields": tuple(fields[field.name] for field in self.schema.fields)})
         complete.save(self.work.result / "schema.json")
         moment = tuple(fields[field.name] for field in self.places.moment)
@@ -205,19 +209,22 @@ class _Preparation:
             (self.work.result / "interactions" / split).mkdir(parents=True, exist_ok=True)
         units = [Encode(chunk, n, moment, files, self.work) for n, chunk in enumerate(chunks["interactions"])]
         latest: dict[Side, list[Piece]] = {side: [] for side in (Side.USER, Side.ITEM)}
-        for pieces in self.mapper(encode, units):
-            for side, piece in pieces.items():
+        seen = []
+        for each in self.mapper(encode, units):
+            for side, piece in each.latest.items():
                 latest[side].append(piece)
+            seen.append(each.seen)
             stage.advance()
         for side in latest:
-            self._store(side, complete, chunks, rows.get(side, Rows(0, 0, 0)), latest[side])
+            seen.append(self._store(side, complete, chunks, rows.get(side, Rows(0, 0, 0)), latest[side]))
+        return total(seen)
 
-    def _store(self, side: Side, schema: Schema, chunks: Chunks, rows: Rows, latest: Sequence[Piece]) -> None:
+    def _store(self, side: Side, schema: Schema, chunks: Chunks, rows: Rows, latest: Sequence[Piece]) -> Tallies:
         fields = schema.on(side)
         held = {field.name for field in self.places.stored.get(side, ())}
         stored = tuple(field for field in fields if field.name in held)
         own = chunks.get(TABLE[side], [])
-        write_table(
+        return write_table(
             side, rows, own, stored, latest, fields, self.work, self.earlier, self.places.keys.get(side), self.mapper
         )
 
@@ -225,26 +232,6 @@ class _Preparation:
         file = self.work.keys(side).with_name(f"{side}-winners.npy")
         np.save(file, winners(chunks["interactions"], side, rows.count, self.work))
         return file
-
-    def _describe(
-        self, placed: Sequence[Placed], rows: dict[Side, Rows], rejected: int, noted: dict[str, int]
-    ) -> Description:
-        """Write `prepared.json`, last of all."""
-        tables = hashlib.sha256()
-        for side in (Side.USER, Side.ITEM):
-            for file in sorted((self.work.result / f"{side}s").glob("*.parquet")):
-                tables.update(bytes.fromhex(sha256(file)))
-        description = Description(
-            source=self.raw.source,
-            rows={name: sum(each.rows[part] for each in placed) for part, name in enumerate(SPLITS)},
-            users=rows[Side.USER].count if Side.USER in rows else 0,
-            items=rows[Side.ITEM].count if Side.ITEM in rows else 0,
-            digest=tables.hexdigest(),
-            rejected=rejected,
-            notes=noted,
-        )
-        write_text(self.work.result / "prepared.json", description.model_dump_json(indent=1) + "\n")
-        return description
 
 
 def _refuse_to_replace(out: Path) -> None:

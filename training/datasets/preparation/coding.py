@@ -15,6 +15,7 @@ from contract.errors import DataError
 from contract.field import TIMED
 from contract.schema import Encoding, Field, Kind, Schema, Side
 from training.datasets.partitions import Chunk, Partition, Rejected
+from training.datasets.preparation.seen import MISSING
 from training.datasets.preparation.work import CodedChunk, Facts, Work, end, ended, save_chunk, saved_chunks
 from training.datasets.prepared import ROW_NUMBER
 from training.datasets.ranks import Run
@@ -41,7 +42,9 @@ class Coding:
     @property
     def meaning(self) -> str:
         """All but the raw data that the codes depend on."""
-        return f"1 {self.schema.model_dump_json()} {[field.name for field in self.fields]} {dict(self.keys)}"
+        truths = [name for name in self.names if name.startswith("truth:")]
+        fields = [field.name for field in self.fields]
+        return f"2 {self.schema.model_dump_json()} {fields} {dict(self.keys)} {sorted(truths)}"
 
 
 class Unit(NamedTuple):
@@ -162,13 +165,19 @@ class _Coder:
     def _add_field(self, field: Field) -> None:
         column = self._column(field.source)
         if field.kind is Kind.NUMERIC:
-            self._put(field.name, pl.Series(numbers(field, column)))
+            self._add_number(field, column)
         elif field.encoding is Encoding.QUANTILE:
             self._put(field.name, pl.Series(quantities(field, column)))
         elif field.encoding in TIMED:
             self._put(field.name, pl.Series(calendar_ids(field, column)))
         else:
             self._add_ids(field, column)
+
+    def _add_number(self, field: Field, column: RawColumn) -> None:
+        known = column.numbers()
+        self._put(field.name, pl.Series(numbers(field, replace(column, values=known))))
+        if known.null_count():
+            self._put(f"{field.name}{MISSING}", known.is_null())
 
     def _add_ids(self, field: Field, column: RawColumn) -> None:
         found = coded(field, column, None if field.weights is None else self._column(field.weights))

@@ -29,7 +29,7 @@ class Moments(NamedTuple):
 
 
 class Measuring(NamedTuple):
-    """A chunk of a stored table to be measured; `shown`: a file of how often training showed each row."""
+    """A chunk of a stored table to be measured; `shown`: a file of how often each split showed each row."""
 
     chunk: CodedChunk
     side: Side
@@ -41,7 +41,7 @@ class Measuring(NamedTuple):
 def measure_stored(unit: Measuring) -> Iterator[dict[str, Moments]]:
     """Measure the rows of one chunk as often as training showed them."""
     codes = unit.chunk.rows(ROW_NUMBER[unit.side])[ROW_NUMBER[unit.side]]
-    weights = np.load(unit.shown, mmap_mode="r")[rows_of(unit.chunk, unit.side, codes, unit.work)]
+    weights = np.load(unit.shown, mmap_mode="r")[rows_of(unit.chunk, unit.side, codes, unit.work), 0]
     with whole_folder(unit.work.measured(unit.chunk)) as folder:
         yield measure(unit.chunk, unit.fields, weights, folder)
 

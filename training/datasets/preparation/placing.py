@@ -1,7 +1,7 @@
 """Second look at the interactions: row numbers of users and items, the part each row falls to, what training rows say.
 
 `placed/<chunk>/` then holds rows.parquet (`:user`, `:item`, `:part`), a file of counts or runs a field, and for each
-side `<side>-shown.npy` (rows and how often training showed them) and `<side>-last.npy` (see `Last`).
+side `<side>-shown.npy` (row · 3 + split, and how often that split showed the row) and `<side>-last.npy` (see `Last`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,10 +16,11 @@ from pydantic import BaseModel
 from contract.files import whole_folder
 from contract.schema import Field, Schema, Side
 from training.datasets.preparation.coding import SPLIT, TIME
+from training.datasets.preparation.days import count_days, days_of
 from training.datasets.preparation.keys import rows_of
 from training.datasets.preparation.measuring import Moments, measure
 from training.datasets.preparation.work import CodedChunk, Work
-from training.datasets.prepared import ROW_NUMBER, SPLITS
+from training.datasets.prepared import ROW_NUMBER, SPLITS, Days
 from training.datasets.splits import Bounds, Rows
 
 PART = ":part"
@@ -43,6 +44,7 @@ class Placed(BaseModel):
     rows: tuple[int, ...]
     useful: dict[str, int]
     moments: dict[str, Moments]
+    days: Days | None  # None: no time, or one that is no date
 
 
 class Last(NamedTuple):
@@ -74,11 +76,14 @@ def _placed(unit: Placing, folder: Path) -> Placed:
     columns = {ROW_NUMBER[side]: pl.Series(found) for side, found in rows.items()} | {PART: pl.Series(parts)}
     pl.DataFrame(columns).write_parquet(folder / "rows.parquet", compression="lz4")
     for side, found in rows.items():
-        np.save(folder / f"{side}-shown.npy", np.stack(np.unique(found[train], return_counts=True)))
+        cells = found.astype(np.int64) * len(SPLITS) + parts
+        np.save(folder / f"{side}-shown.npy", np.stack(np.unique(cells, return_counts=True)))
         np.save(folder / f"{side}-last.npy", np.stack(_last(found, times)))
     moments = measure(unit.chunk, unit.fields, train.astype(np.int64), folder)
     counts = tuple(np.bincount(parts, minlength=len(SPLITS)).tolist())
-    return Placed(rows=counts, useful=_useful(unit.schema, known, train), moments=moments)
+    days = None if times is None else days_of(times)
+    by_day = None if days is None else count_days(days, parts, unit.schema.tasks, known)
+    return Placed(rows=counts, useful=_useful(unit.schema, known, train), moments=moments, days=by_day)
 
 
 def _known(unit: Placing) -> pl.DataFrame:
@@ -117,9 +122,9 @@ def winners(chunks: Sequence[CodedChunk], side: Side, count: int, work: Work) ->
 
 
 def shown(chunks: Sequence[CodedChunk], side: Side, count: int, work: Work) -> NDArray[np.int64]:
-    """How many training impressions each user or item has, [count]."""
-    found = np.zeros(count, np.int64)
+    """How many impressions each user or item has in each split, [count, splits]."""
+    found = np.zeros(count * len(SPLITS), np.int64)
     for each in chunks:
-        rows, times = np.load(work.placed(each) / f"{side}-shown.npy")
-        found[rows] += times
-    return found
+        cells, times = np.load(work.placed(each) / f"{side}-shown.npy")
+        found[cells] += times
+    return found.reshape(count, len(SPLITS))

@@ -7,6 +7,7 @@ from training.datasets.partitions import CHUNK
 from training.datasets.preparation.encoding import Piece, Range, Storing, assemble, store
 from training.datasets.preparation.keys import Rows
 from training.datasets.preparation.mapping import Mapper
+from training.datasets.preparation.seen import Tallies, total
 from training.datasets.preparation.work import CodedChunk, Work
 from training.datasets.prepared import Prepared
 
@@ -22,16 +23,20 @@ def write_table(
     earlier: Prepared | None,
     key: str | None,
     mapper: Mapper,
-) -> None:
-    """Write `users/` or `items/`; later pieces go over earlier ones, and all over what an earlier data set had."""
-    own = list(mapper(store, [Storing(chunk, side, stored, work) for chunk in chunks]))
-    pieces, before = [*own, *latest], None if earlier is None else earlier.path
+) -> Tallies:
+    """Write `users/` or `items/`; later pieces go over earlier ones, and all over what an earlier data set had.
+
+    Returns the counts of its fields over the impressions that show rows of `chunks`.
+    """
+    own = list(mapper(store, [Storing(chunk, side, stored, work.shown(side), work) for chunk in chunks]))
+    pieces, before = [*(each.piece for each in own), *latest], None if earlier is None else earlier.path
     units = [
         Range(side, fields, start, stop, _overlapping(pieces, start, stop), before, key, work)
         for start, stop in _ranges(rows.count)
     ]
     for _ in mapper(assemble, units):
         pass
+    return total(each.seen for each in own)
 
 
 def _ranges(count: int) -> Iterator[tuple[int, int]]:

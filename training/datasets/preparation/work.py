@@ -74,6 +74,10 @@ class Work:
         """The file of a side's row numbers."""
         return self.root / self.run / "keys" / f"{side}.npz"
 
+    def shown(self, side: str) -> Path:
+        """How often each split showed each row of a side, [rows, splits]."""
+        return self.keys(side).with_name(f"{side}-shown.npy")
+
     def placed(self, chunk: CodedChunk) -> Path:
         """What the second look at a chunk of the interactions leaves."""
         return self.root / self.run / "placed" / f"{chunk.order:012d}"
@@ -95,6 +99,11 @@ class Work:
     def result(self) -> Path:
         """The data set that is being written."""
         return self.root / self.run / "result"
+
+    def sweep(self) -> None:
+        """Remove the files that a process was killed over, from the result."""
+        for file in self.result.rglob(".*.part"):
+            file.unlink()
 
 
 def digest(*parts: str) -> str:
