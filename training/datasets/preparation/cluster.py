@@ -47,7 +47,7 @@ def _mapped(task: Callable[[Unit], Iterator[Result]], units: Sequence[Unit]) -> 
     rows = [{"task": pickle.dumps((os.getcwd(), task, unit))} for unit in units]
     for row in from_items(rows, override_num_blocks=len(rows)).map(_work).iter_rows():
         found = pickle.loads(row["found"])  # our own workers wrote it
-        if isinstance(found, TwinscoreError):
+        if isinstance(found, Exception):
             raise found
         yield from found
 
@@ -59,5 +59,5 @@ def _work(row: dict[str, Any]) -> dict[str, Any]:
         os.chdir(folder)
     try:
         return {"found": pickle.dumps(list(task(unit)))}
-    except TwinscoreError as error:
+    except (TwinscoreError, OSError) as error:
         return {"found": pickle.dumps(error)}

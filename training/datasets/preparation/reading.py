@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from contract.errors import DataError
 from contract.schema import Schema, Side
 from training.datasets.preparation.coding import Coding, Unit, code_partition
@@ -16,6 +18,7 @@ from training.datasets.preparation.work import CodedChunk, Work
 from training.datasets.raw import Raw
 
 Chunks = dict[str, list[CodedChunk]]  # by table
+_DATES = 2.6e17  # microseconds up to the year 9999: as bits of a float they are next to 0
 TABLE = {Side.USER: "users", Side.ITEM: "items"}
 
 
@@ -45,6 +48,8 @@ class Reading:
         for name, table in tables.items():
             if not any(chunk.facts.rows for chunk in found[name]):
                 raise DataError(f"{table.where}: has no rows")
+        if self.raw.schema.time is not None:
+            _refuse_mixed_times(self.raw.schema.time, found["interactions"])
         return {name: [chunk for chunk in chunks if chunk.facts.rows] for name, chunks in found.items()}
 
     def more(self, name: str, table: AnyTable, mapper: Mapper) -> list[CodedChunk]:
@@ -74,6 +79,17 @@ def coding_of(schema: Schema, where: Places, table: str, names: tuple[str, ...],
         return Coding(table, schema, names, where.moment, where.keys, skip)
     side = next(side for side, name in TABLE.items() if table.startswith(name))
     return Coding(table, schema, names, where.stored[side], {side: where.keys[side]}, skip)
+
+
+def _refuse_mixed_times(column: str, chunks: Sequence[CodedChunk]) -> None:
+    """Dates and numbers have no common order; inside a chunk that was seen when it was coded."""
+    kinds: dict[bool, str] = {}
+    for chunk in chunks:
+        ends = np.load(chunk.folder / "times.npy", mmap_mode="r")[0, [0, -1]] if chunk.facts.rows else np.zeros(2)
+        if ends.any():
+            kinds.setdefault(bool((abs(ends) < _DATES).all()), chunk.facts.where)
+    if len(kinds) == 2:
+        raise DataError(f"{kinds[False]}: column '{column}' holds numbers, and dates in {kinds[True]}; write all alike")
 
 
 def _table_of(chunk: CodedChunk) -> str:
