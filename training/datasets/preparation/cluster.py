@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from polars.exceptions import PolarsError
+
 from contract.errors import ConfigError, TwinscoreError
 from training.datasets.preparation.mapping import Mapper, Result, Unit
 
@@ -59,5 +61,5 @@ def _work(row: dict[str, Any]) -> dict[str, Any]:
         os.chdir(folder)
     try:
         return {"found": pickle.dumps(list(task(unit)))}
-    except (TwinscoreError, OSError) as error:
+    except (TwinscoreError, OSError, PolarsError) as error:
         return {"found": pickle.dumps(error)}

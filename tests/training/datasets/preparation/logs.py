@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sys
 from pathlib import Path
 
 import polars as pl
@@ -12,6 +13,7 @@ from training.datasets.pipeline import Options, write_prepared
 from training.datasets.prepared import Prepared
 from training.datasets.table import read_tables
 
+PLAIN = Options()
 READERS = ("raw_file", "parquet_file")
 WRITERS = ("preparation.keys", "preparation.storing", "preparation.encoding")
 
@@ -41,7 +43,7 @@ def write_shop_files(
     return raw
 
 
-def prepared(raw: Path, out: Path, options: Options = Options()) -> Prepared:
+def prepared(raw: Path, out: Path, options: Options = PLAIN) -> Prepared:
     """Prepare a folder of tables."""
     write_prepared(read_tables(raw), out, options)
     return Prepared.open(out)
@@ -67,3 +69,12 @@ def contents(data: Prepared) -> dict[str, object]:
         elif file.is_file():
             found[name] = file.read_bytes()
     return found
+
+
+def command(raw: Path, out: Path, *more: str, rows: int = 25) -> list[str]:
+    """`prepare table` in a process of its own, with chunks of so many rows."""
+    code = (
+        f"import sys, training.datasets.partitions as p; p.CHUNK = {rows}; from contract.command import run; "
+        "from training.__main__ import main; sys.exit(run(main))"
+    )
+    return [sys.executable, "-c", code, "prepare", "table", "--raw", str(raw), "--out", str(out), *more]
