@@ -21,6 +21,7 @@ def test_imports_follow_the_arrows(monkeypatch: pytest.MonkeyPatch) -> None:
         ("service.app", ["torch", "polars", "training", "export"]),
         ("export.features", ["torch", "fastapi", "service"]),
         ("training.datasets.prepare", ["torch", "redis"]),
+        ("training.describe.command", ["torch", "redis"]),
         ("loadtest.locustfile", ["torch", "service", "training"]),
     ],
 )

@@ -1,8 +1,8 @@
 """What a prepared data set holds, and what is wrong with it: text, a page beside it, JSON for programs.
 
-Label rates, coverage and frequent values of each field, values that training never met, drift between the splits, rows
-that repeat, and the alarm: a single field that tells a label, because it was written after it. Memory does not grow
-with the rows.
+Label rates, in all and by day, coverage and frequent values of each field, values that are missing and those that
+training never met, drift between the splits, rows that repeat, and the alarm: a single field that tells a label,
+because it was written after it. Memory does not grow with the rows.
 
 A field that tells a label less surely rings no alarm, though it may be a leak all the same: read the AUC of each.
 """
@@ -21,8 +21,9 @@ from contract.files import write_text
 from contract.schema import Task
 from training.datasets.prepared import SPLITS, Prepared
 from training.describe.counts import Target
+from training.describe.days import days_found
 from training.describe.fields import describe_field
-from training.describe.findings import Duplicates, Findings
+from training.describe.findings import Duplicates, Findings, TaskFound
 from training.describe.impressions import Impressions, sample
 from training.describe.labels import held_out, oracle_found, tasks_found
 from training.describe.page import page
@@ -78,7 +79,7 @@ def describe(data: Prepared, top: int = TOP, watch: Callable[[int], None] = lamb
     found = survey(impressions)
     held = [held_out(found, k) for k in range(len(targets))]
     fields = tuple(describe_field(impressions, found, field, held, top) for field in schema.fields)
-    tasks, (within, trained) = tasks_found(targets, found), found.repeated
+    (within, trained), tasks = found.repeated, tuple(_by_day(data, task) for task in tasks_found(targets, found))
     duplicates = Duplicates(
         repeated=dict(zip(SPLITS, within, strict=True)), trained=dict(zip(SPLITS, trained, strict=True))
     )
@@ -97,6 +98,11 @@ def describe(data: Prepared, top: int = TOP, watch: Callable[[int], None] = lamb
         duplicates=duplicates,
         remarks=remarks(tasks, fields, duplicates, description.rows),
     )
+
+
+def _by_day(data: Prepared, found: TaskFound) -> TaskFound:
+    (task,) = (task for task in data.schema.tasks if task.name == found.name)
+    return found.model_copy(update={"days": days_found(data, task, found.splits)})
 
 
 def _positive(text: str) -> int:

@@ -1,20 +1,18 @@
 """One field: who has a value, which values, whether they changed, what they tell."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from math import sqrt
 
 import numpy as np
-from numpy.typing import NDArray
 
 from contract.schema import Encoding, Field, Kind
-from training.datasets.prepared import SPLITS
+from training.datasets.prepared import SPLITS, Prepared, Seen
 from training.describe.bins import Bins
 from training.describe.counts import Counts, Ints, counted, positive
 from training.describe.findings import Drift, FieldFound, FieldSplit, Leak, Share, ValueFound
 from training.describe.impressions import Impressions
 from training.describe.leaks import ByMean, leak, mean_rate_bins, mean_rates
 from training.describe.measures import SCORE_BINS, Rate, deciles, grouped, heads, most_frequent, psi
+from training.describe.sums import Lists, Moments, Sums
 from training.describe.survey import Survey
 from training.describe.values import value_texts
 
@@ -23,54 +21,18 @@ STEPS = 24  # of a histogram
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 
 
-@dataclass
-class Moments:
-    """Of a number in one split; sums are of distances from `centre`."""
-
-    centre: float
-    rows: int = 0
-    total: float = 0.0
-    squares: float = 0.0
-    least: float = float("inf")
-    most: float = float("-inf")
-
-    def add(self, values: NDArray[np.float32], weights: NDArray[np.int64]) -> None:
-        """Add values, each as often as its weight says."""
-        met = weights > 0
-        if not met.any():
-            return
-        away, weights = values[met].astype(np.float64) - self.centre, weights[met].astype(np.float64)
-        self.rows += int(weights.sum())
-        self.total += float(weights @ away)
-        self.squares += float(weights @ away**2)
-        self.least, self.most = min(self.least, float(values[met].min())), max(self.most, float(values[met].max()))
-
-    def found(self) -> dict[str, float]:
-        """Mean, sd, least and most; nothing without rows."""
-        if not self.rows:
-            return {}
-        mean = self.total / self.rows
-        sd = sqrt(max(0.0, self.squares / self.rows - mean**2))
-        return {"mean": self.centre + mean, "sd": sd, "least": self.least, "most": self.most}
-
-
-@dataclass
-class Sums:
-    """All that is counted of a field."""
-
-    counts: Counts
-    bins: Bins | None = None  # of a number
-    moments: list[Moments] = field(default_factory=list)
-
-
 def describe_field(impressions: Impressions, survey: Survey, known: Field, held: Sequence[int], top: int) -> FieldFound:
     """Count a field and say what the counts mean; `held` is the split on which each task's leaks are measured."""
     sums = _sums(impressions, survey, known)
     rows = [impressions.data.description.rows[split] for split in SPLITS]
-    splits = {name: _of_split(known, sums, number, rows[number]) for number, name in enumerate(SPLITS)}
+    seen = impressions.data.description.fields.get(known.name)
+    splits = {
+        name: _of_split(known, sums, number, rows[number], None if seen is None else seen[name])
+        for number, name in enumerate(SPLITS)
+    }
     found = FieldFound(
         name=known.name, side=known.side, kind=known.kind, encoding=_encoding(known),
-        size=known.size, new_is=_new_is(known, sums.counts), splits=splits,
+        size=known.size, new_is=_new_is(known, sums.counts, seen is not None), splits=splits,
         leaks=_leaks(impressions, survey, known, sums.counts, held),
     )  # fmt: skip
     more = _numbers(sums) if known.kind is Kind.NUMERIC else _top(impressions, known, sums.counts, top)
@@ -83,7 +45,7 @@ def _sums(impressions: Impressions, survey: Survey, known: Field) -> Sums:
         counts = Counts(len(SPLITS), impressions.width, known.size, most)
         for split, ids, weights in impressions.values(known, survey.tables):
             counts.add(split, ids, weights)
-        return Sums(counts)
+        return Sums(counts, lists=_lists(impressions, survey, known))
     values, many = impressions.sample(known, survey.tables)
     bins = Bins.of(values, many)
     centre = float(bins.edges[len(bins.edges) // 2]) if len(bins.edges) else 0.0
@@ -95,36 +57,58 @@ def _sums(impressions: Impressions, survey: Survey, known: Field) -> Sums:
     return Sums(counts, bins, moments)
 
 
-def _of_split(known: Field, sums: Sums, split: int, rows: int) -> FieldSplit:
+def _lists(impressions: Impressions, survey: Survey, known: Field) -> list[Lists]:
+    found = [Lists() for _ in SPLITS] if known.weights is not None else []
+    for split, ids, weights, often in impressions.weighted(known, survey.tables) if found else ():
+        found[split].add(ids, weights, often)
+    return found
+
+
+def _of_split(known: Field, sums: Sums, split: int, rows: int, seen: Seen | None) -> FieldSplit:
     train, own = sums.counts.of(0, 0), sums.counts.of(split, 0)
     drift = _drift(known, train, own) if split else None
+    missing = seen.missing / rows if seen is not None and rows else None
     if known.kind is Kind.NUMERIC:
         moments = sums.moments[split].found()
-        return FieldSplit(coverage=None, distinct=int(np.count_nonzero(own)), drift=drift, **moments)
+        return FieldSplit(coverage=None, distinct=int(np.count_nonzero(own)), missing=missing, drift=drift, **moments)
+    more = sums.lists[split].found(rows) if sums.lists else {}
     return FieldSplit(
         coverage=1 - int(own[0]) / rows if rows else None,
         distinct=int(np.count_nonzero(own[1:])),
         length=int(own[1:].sum()) / rows if rows and known.kind is Kind.MULTI else None,
-        new=_new(known, train, own) if split else None,
+        missing=missing,
+        unseen=_unseen(known, seen),
+        new=_new(known, train, own, seen) if split else None,
         drift=drift,
+        **more,
     )
 
 
-def _new(known: Field, train: Ints, own: Ints) -> float | None:
+def _unseen(known: Field, seen: Seen | None) -> float | None:
+    return seen.unseen / seen.values if seen is not None and seen.values and known.needs_dictionary else None
+
+
+def _new(known: Field, train: Ints, own: Ints, seen: Seen | None) -> float | None:
     """Share of values that training did not know: ids without training rows, and those without an id.
 
-    A dictionary has no id for them: they are what id 0 has beyond its share of training, where it means missing.
+    A dictionary has no id for them. Where `prepare` could not count them they are what id 0 has beyond its share of
+    training, where it means missing.
     """
     if not own.sum():
         return None
+    if (unseen := _unseen(known, seen)) is not None:
+        late = own[1:][train[1:] == 0].sum() / max(1, own[1:].sum())
+        return unseen + (1 - unseen) * float(late)
     excess = float(own[0] / own.sum() - train[0] / max(1, train.sum())) if known.needs_dictionary else 0.0
     return max(0.0, excess) + float(own[1:][train[1:] == 0].sum() / own.sum())
 
 
-def _new_is(known: Field, counts: Counts) -> str:
+def _new_is(known: Field, counts: Counts, seen: bool) -> str:
     """Id 0 of a dictionary is missing or unknown: surely unknown only where a default stands in for what is missing."""
     if known.encoding is Encoding.HASH:
         return "at least"
+    if seen:
+        return "exact"
     never_missing = known.default is not None and not counts.sums[0, 0, 0]
     return "exact" if never_missing or not known.needs_dictionary else "estimate"
 
@@ -166,8 +150,17 @@ def _top(impressions: Impressions, known: Field, counts: Counts, top: int) -> di
     chosen = most_frequent(train, top)
     texts = value_texts(impressions.data, known, chosen)
     values = [_value(impressions, counts, i, text) for i, text in zip(chosen, texts, strict=True)]
-    absent = _value(impressions, counts, 0, "missing, or too rare for an id") if train[0] else None
+    absent = _value(impressions, counts, 0, _absent(impressions.data, known)) if train[0] else None
     return {"top": tuple(values), "absent": absent}
+
+
+def _absent(data: Prepared, known: Field) -> str:
+    """What id 0 is in training."""
+    if (seen := data.description.fields.get(known.name)) is not None and not (
+        seen["train"].missing and seen["train"].unseen
+    ):
+        return "missing" if seen["train"].missing else "too rare for an id"
+    return "missing, or too rare for an id"
 
 
 def _value(impressions: Impressions, counts: Counts, i: int, text: str) -> ValueFound:

@@ -27,6 +27,19 @@ class LabelFound(Strict):
     z: float | None = None  # of the difference from training, in standard errors
 
 
+class DayFound(Strict):
+    """A task's label on one day by UTC, in one split: rate or mean, and its 95 % interval; None without rows."""
+
+    day: str
+    split: SplitName
+    rows: int  # impressions
+    counted: int  # those that the task counts
+    total: float  # sum of their labels
+    value: float | None
+    low: float | None
+    high: float | None
+
+
 class TaskFound(Strict):
     """A task."""
 
@@ -35,6 +48,7 @@ class TaskFound(Strict):
     space: str
     threshold: float  # what "positive" is above
     splits: dict[SplitName, LabelFound]
+    days: tuple[DayFound, ...] = ()  # by split, then day; empty where the data have no dates
 
 
 class OracleFound(Strict):
@@ -73,7 +87,11 @@ class FieldSplit(Strict):
     coverage: float | None  # with a value that has an id; None for numbers, whose missing values took the default
     distinct: int  # ids met
     length: float | None = None  # mean number of different values, of a multi-valued field
-    new: float | None = None  # of values: without an id beyond training's share, or with an id that training never met
+    missing: float | None = None  # without a value, or with the default of a number; None where `prepare` cannot know
+    unseen: float | None = None  # of values: without an id; of training's own, those that are too rare for one
+    new: float | None = None  # of values: without an id, or with an id that training never met
+    listed: float | None = None  # with a list, of a weighted field
+    weight: float | None = None  # mean of the weights in these lists
     mean: float | None = None
     sd: float | None = None
     least: float | None = None

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from contract.crossing import cross_ids
 from contract.schema import Field, Kind, Side
-from training.datasets.prepared import ROW_NUMBER, SPLITS, Prepared, SplitName
+from training.datasets.prepared import ROW_NUMBER, SPLITS, Prepared, SplitName, encoded_columns
 from training.describe.counts import Counts, Target, Weights, channels
 
 ROWS = 262_144  # of a chunk: two row groups
@@ -69,6 +69,24 @@ class Impressions:
             values = _matrix(field, series)
             for number in splits:
                 yield number, values, tables[field.side].sums[number, :, start : start + len(series)]
+
+    def weighted(
+        self, field: Field, tables: dict[Side, Counts]
+    ) -> Iterator[tuple[int, NDArray[np.int32], NDArray[np.float32], NDArray[Any]]]:
+        """Ids and weights of a weighted field, [n, slots] each, and how often each row was shown, [n]."""
+        columns = list(encoded_columns(field))
+        if self.with_moment(field):
+            for number, split in enumerate(SPLITS):
+                for frame in _chunks(self.data.path / "interactions" / split, columns):
+                    ids, weights = (frame[column].to_numpy() for column in columns)
+                    yield number, ids, weights, np.ones(len(frame), bool)
+            return
+        start = 0
+        for frame in _chunks(self.data.path / f"{field.side.value}s", columns):
+            ids, weights = (frame[column].to_numpy() for column in columns)
+            for number in range(len(SPLITS)):
+                yield number, ids, weights, tables[field.side].sums[number, 0, start : start + len(frame)]
+            start += len(frame)
 
     def _crossed(
         self, field: Field, pair: tuple[str, str], splits: Sequence[int]

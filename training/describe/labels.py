@@ -13,7 +13,7 @@ from training.describe.survey import LabelSums, Survey, TruthSums
 
 
 def tasks_found(targets: Sequence[Target], survey: Survey) -> tuple[TaskFound, ...]:
-    """Each task in each split."""
+    """Each task in each split, days not filled in."""
     return tuple(
         TaskFound(
             name=target.task.name,

@@ -14,7 +14,7 @@ Ints = NDArray[np.int64]
 
 PRIOR_ROWS = 20  # that a value's rate is drawn towards the mean by
 HEADS = 100  # values that drift looks at one by one
-_Z = 1.959964  # of a two-sided 95 % interval
+Z = 1.959964  # of a two-sided 95 % interval
 _SCORE_SHIFT = 13  # of a float32: leaves ten bits of the mantissa, steps of a thousandth
 SCORE_BINS = (0x3F800000 >> _SCORE_SHIFT) + 1
 
@@ -37,9 +37,9 @@ class Rate:
         if not self.rows:
             return None
         n, p = self.rows, self.positives / self.rows
-        centre = p + _Z * _Z / (2 * n)
-        half = _Z * sqrt(p * (1 - p) / n + _Z * _Z / (4 * n * n))
-        return (centre - half) / (1 + _Z * _Z / n), (centre + half) / (1 + _Z * _Z / n)
+        centre = p + Z * Z / (2 * n)
+        half = Z * sqrt(p * (1 - p) / n + Z * Z / (4 * n * n))
+        return (centre - half) / (1 + Z * Z / n), (centre + half) / (1 + Z * Z / n)
 
 
 def rates(rows: Ints, positives: Ints) -> Floats:

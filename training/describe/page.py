@@ -7,6 +7,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from training.describe import figures
+from training.describe.days import curve
 from training.describe.findings import FieldFound, Findings, Share
 from training.describe.text import new_share
 
@@ -24,7 +25,7 @@ def page(found: Findings) -> str:
     )
     environment.filters.update(count=figures.count, digits=figures.digits, number=figures.number, share=figures.share)
     environment.filters["breakable"] = breakable
-    environment.globals.update(new_share=new_share, highest=highest, highest_by_task=highest_by_task)
+    environment.globals.update(new_share=new_share, highest=highest, highest_by_task=highest_by_task, curve=curve)
     style = (_FOLDER / "page.css").read_text(encoding="utf-8")
     return environment.get_template("page.html").render(found=found, style=Markup(style))
 

@@ -55,7 +55,9 @@ def _of_field(field: FieldFound) -> Iterator[Remark]:
         yield _warning(field.name, f"{field.name} drifted from training: {', '.join(far)}")
     news = [(split, field.splits[split].new or 0.0) for split in HELD]
     if many := [f"{share(new)} in {split}" for split, new in news if new > NEW]:
-        yield _warning(field.name, f"{field.name}: values that training never met: {', '.join(many)}")
+        yield _warning(
+            field.name, f"{field.name}: values that training never met, or too rarely for an id: {', '.join(many)}"
+        )
 
 
 def _of_rows(duplicates: Duplicates, rows: dict[SplitName, int]) -> Iterator[Remark]:

@@ -1,12 +1,15 @@
 """The findings in a terminal: what to act on comes first."""
 
+from operator import itemgetter
+
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from training.datasets.prepared import SPLITS
+from training.describe.days import totals
 from training.describe.figures import count, digits, number, share
-from training.describe.findings import FieldFound, FieldSplit, Findings
+from training.describe.findings import FieldFound, FieldSplit, Findings, TaskFound
 
 WIDTH = 240  # columns that a table may take: a narrower terminal wraps lines rather than cut cells
 
@@ -26,13 +29,17 @@ def print_findings(console: Console, found: Findings) -> None:
     for note, rows in found.notes.items():
         wide.print(escape(f"{note}: {count(rows)}"))
     wide.print(_labels(found))
+    for task in found.tasks:
+        if line := _days(task):
+            wide.print(line)
     if found.oracle:
         wide.print("\nThe stored truth itself: what the best model can reach", style="bold")
         wide.print(_oracle(found))
     wide.print("\nFields, over impressions", style="bold")
     wide.print(_fields(found))
     wide.print(
-        "new: values that training never met (≈ estimate, ≥ at least).\n"
+        "missing: no value in training, or a number's default. "
+        "new: values that training never met, or too rarely for an id (≈ estimate, ≥ at least).\n"
         "PSI: drift from training; ! above .1, !! above .25, beyond chance.\n"
         "AUC: of the field alone, fitted on training, measured on held-out rows.",
         style="dim",
@@ -71,6 +78,16 @@ def _labels(found: Findings) -> Table:
     return table
 
 
+def _days(task: TaskFound) -> str:
+    """The curve over time in one line: first, last, lowest and highest day."""
+    shown = number if task.kind == "continuous" else share
+    if len(told := totals(task)) < 2:
+        return ""
+    ends = min(told, key=itemgetter(1)), max(told, key=itemgetter(1))
+    first, last, low, high = (f"{shown(value)} ({day})" for day, value in (told[0], told[-1], *ends))
+    return escape(f"{task.name} by day: first {first}, last {last}, lowest {low}, highest {high}")
+
+
 def _oracle(found: Findings) -> Table:
     continuous = any(each.rmse is not None for each in found.oracle)
     errors = [">RMSE"] if continuous else []
@@ -84,7 +101,8 @@ def _oracle(found: Findings) -> Table:
 def _fields(found: Findings) -> Table:
     aucs = [f">AUC {task.name}" for task in found.tasks]
     table = _table(
-        "field", "side", "kind", ">ids", ">met", ">coverage", ">new val", ">new test", ">PSI val", ">PSI test", *aucs
+        *("field", "side", "kind", ">ids", ">met", ">coverage", ">missing"),
+        *(">new val", ">new test", ">PSI val", ">PSI test", *aucs),
     )
     for field in found.fields:
         train, held = field.splits["train"], [field.splits[split] for split in SPLITS[1:]]
@@ -95,6 +113,7 @@ def _fields(found: Findings) -> Table:
             count(field.size) if field.size else "–",
             count(train.distinct) if field.size else "–",
             share(train.coverage),
+            share(train.missing),
             *(new_share(field, split) for split in held),
             *(_psi(split) for split in held),
             *(f"[bold red]{digits(leak.auc)}[/]" if leak.alarm else digits(leak.auc) for leak in field.leaks),

@@ -1,8 +1,6 @@
 """`python -m training describe` as it is called."""
 
 import json
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -80,8 +78,3 @@ def test_interrupted_it_leaves_nothing(clean: Planted, tmp_path: Path, monkeypat
     with pytest.raises(KeyboardInterrupt):
         command.describe(clean.data, watch=interrupt)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_it_needs_no_torch() -> None:
-    code = "import sys, training.describe.command; print('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
