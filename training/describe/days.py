@@ -1,7 +1,9 @@
 """Labels by day: where a log changes over time, and which days each split has."""
 
+from datetime import date
 from itertools import groupby
 from math import sqrt
+from statistics import median
 from typing import NamedTuple
 
 from contract.schema import Task
@@ -10,6 +12,7 @@ from training.describe.findings import DayFound, LabelFound, TaskFound
 from training.describe.measures import Rate, Z
 
 STEPS = 90  # of a drawn curve: more days are drawn as equal spans of days
+THIN = 0.05  # of the rows of a usual span: less says nothing, and would set the scale
 
 
 def days_found(data: Prepared, task: Task, splits: dict[SplitName, LabelFound]) -> tuple[DayFound, ...]:
@@ -23,9 +26,10 @@ def days_found(data: Prepared, task: Task, splits: dict[SplitName, LabelFound]) 
 
 def spans(task: TaskFound, steps: int = STEPS) -> list[DayFound]:
     """Days put together, as many a span as leave at most `steps`; each has the name of its first day."""
-    names = sorted({day.day for day in task.days})
-    width = -(-len(names) // steps) or 1
-    span = {name: names[place - place % width] for place, name in enumerate(names)}
+    places = [date.fromisoformat(day.day).toordinal() for day in task.days]
+    first, width = min(places, default=0), _width(places, steps)
+    begin = [date.fromordinal(place - (place - first) % width).isoformat() for place in places]
+    span = {day.day: name for day, name in zip(task.days, begin, strict=True)}
     return [
         _together(task, split, name, list(days))
         for split in SPLITS
@@ -54,20 +58,26 @@ class Curve(NamedTuple):
 
 
 def curve(task: TaskFound) -> Curve | None:
-    """What is drawn; None where there are less than two days."""
-    drawn = [span for span in spans(task) if span.value is not None]
-    names = sorted({span.day for span in drawn})
-    if len(names) < 2:
+    """What is drawn, thin days left out; None where there are less than two days."""
+    found = [span for span in spans(task) if span.value is not None]
+    usual = median(span.counted for span in found) if found else 0
+    drawn = [span for span in found if span.counted >= THIN * usual]
+    days = [date.fromisoformat(day.day).toordinal() for day in task.days]
+    if len({span.day for span in drawn}) < 2:
         return None
+    first, width = min(days), _width(days, STEPS)
+    steps = (max(days) - first) // width + 1
     highest = max(span.high or 0.0 for span in drawn)
     lowest = 0.0 if task.kind == "binary" else min(span.low or 0.0 for span in drawn)
-    place = {name: 100 * (k + 0.5) / len(names) for k, name in enumerate(names)}
+
+    def along(span: DayFound) -> float:
+        return 100 * ((date.fromisoformat(span.day).toordinal() - first) // width + 0.5) / steps
 
     def height(value: float | None) -> float:
         return 100 * (highest - (value or 0.0)) / ((highest - lowest) or 1.0)
 
-    marks = [Mark(span, place[span.day], height(span.value), height(span.high), height(span.low)) for span in drawn]
-    return Curve(marks, names[0], max(day.day for day in task.days), lowest, highest)
+    marks = [Mark(span, along(span), height(span.value), height(span.high), height(span.low)) for span in drawn]
+    return Curve(marks, min(day.day for day in task.days), max(day.day for day in task.days), lowest, highest)
 
 
 def totals(task: TaskFound) -> list[tuple[str, float]]:
@@ -77,6 +87,11 @@ def totals(task: TaskFound) -> list[tuple[str, float]]:
         rows, total = found.get(day.day, (0, 0.0))
         found[day.day] = rows + day.counted, total + day.total
     return [(name, total / rows) for name, (rows, total) in sorted(found.items()) if rows]
+
+
+def _width(days: list[int], steps: int) -> int:
+    """Days of a span."""
+    return -(-(max(days, default=0) - min(days, default=0) + 1) // steps)
 
 
 def _together(task: TaskFound, split: SplitName, name: str, days: list[DayFound]) -> DayFound:

@@ -53,8 +53,7 @@ def test_days_of_two_splits_are_one_in_the_text(shop: Findings) -> None:
 def test_text_and_page_show_it(shop: Findings, capsys: pytest.CaptureFixture[str]) -> None:
     print_findings(Console(), shop)
     told = capsys.readouterr().out
-    print([l for l in told.splitlines() if "by day" in l])
-    assert "value by day: first 1.25 (2026-01-01), last 198.5 (2026-03-08), lowest 1.25" in told
+    assert "value by day: first 1.25 (2026-01-01), last 198.8 (2026-03-08), lowest 1.25" in told
     shown = page(shop)
     assert 'aria-label="value by day, from 2026-01-01 to 2026-03-08"' in shown
     assert "2026-01-02, train: " in shown
@@ -72,14 +71,15 @@ def task(days: int) -> TaskFound:
     share = Share(rows=1, positives=1, rate=1, low=0, high=1)
     label = LabelFound(answers=share, unknown=0, mean=None, sd=None)
     splits = dict.fromkeys(("train", "validation", "test"), label)
-    return TaskFound(name="t", kind="binary", space="all", threshold=0.5, splits=splits, days=found)  # type: ignore[arg-type]
+    return TaskFound(name="t", kind="binary", space="all", threshold=0.5, splits=splits, days=found)
 
 
 def test_many_days_are_drawn_as_spans() -> None:
     assert len(spans(task(STEPS))) == STEPS
     months = spans(task(700))
     assert len(months) == 88
-    assert (months[0].counted, months[0].value) == (8000, pytest.approx(28 / 8000))
+    assert months[0].counted == 8000
+    assert months[0].value == pytest.approx(28 / 8000)
     assert sum(span.total for span in months) == sum(range(700))
     assert months[1].day == "2026-01-09"
 
@@ -92,6 +92,15 @@ def test_the_curve_rises_from_left_to_right() -> None:
     assert [x for x, _ in places] == [5 + 10 * k for k in range(10)]
     assert [y for _, y in places] == sorted((y for _, y in places), reverse=True)
     assert all(0 <= mark.top < mark.y < mark.bottom <= 100.0001 for mark in drawn.marks[1:])
+
+
+def test_days_without_rows_leave_a_gap_and_thin_ones_are_not_drawn() -> None:
+    whole = task(10)
+    holed = [day for k, day in enumerate(whole.days) if k != 4]
+    holed[7] = holed[7].model_copy(update={"counted": 3, "total": 1})
+    drawn = curve(whole.model_copy(update={"days": tuple(holed)}))
+    assert drawn is not None
+    assert [mark.x for mark in drawn.marks] == [5, 15, 25, 35, 55, 65, 75, 95]
 
 
 def test_one_day_is_no_curve(found: Findings) -> None:
