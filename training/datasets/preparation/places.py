@@ -2,6 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+from polars.exceptions import PolarsError
 
 from contract.errors import DataError
 from contract.schema import Field, Schema, Side
@@ -27,6 +31,9 @@ class Places:
 def places(raw: Raw, earlier: Prepared | None = None) -> Places:
     """Sort the fields; DataError names the column that no table has."""
     schema = raw.schema
+    if earlier is not None:
+        _require_sound(earlier)
+        _require_keys(schema, earlier)
     keys = {side: key for side, key in ((Side.USER, schema.user_key), (Side.ITEM, schema.item_key)) if key is not None}
     own = {Side.USER: raw.users, Side.ITEM: raw.items}
     for use, column in _needed(schema):
@@ -49,6 +56,34 @@ def places(raw: Raw, earlier: Prepared | None = None) -> Places:
     found = Places(keys, moment, stored, latest)
     if earlier is not None:
         _require_same(found, schema, earlier)
+    return found
+
+
+def _require_sound(earlier: Prepared) -> None:
+    """What is damaged or missing of an earlier data set is named before raw files are read."""
+    for side, count in ((Side.USER, earlier.description.users), (Side.ITEM, earlier.description.items)):
+        files = sorted((earlier.path / f"{side}s").glob("*.parquet"))
+        rows = sum(_rows_in(file) for file in files)
+        if rows != count or not files:
+            told = f"{rows} rows where prepared.json says {count}"
+            raise DataError(f"{earlier.path / f'{side}s'}: {told}; prepare the earlier data set again")
+    _rows_in(earlier.parts("train")[0])
+
+
+def _require_keys(schema: Schema, earlier: Prepared) -> None:
+    for name in ("user_key", "item_key"):
+        given, known = getattr(schema, name) is not None, getattr(earlier.schema, name) is not None
+        if given != known:
+            has, lacks = ("the new schema", earlier.path) if given else (earlier.path, "the new schema")
+            raise DataError(f"{name}: {has} has one and {lacks} has not; only rows of the same keys can be taken over")
+
+
+def _rows_in(file: Path) -> int:
+    try:
+        found: int = pl.scan_parquet(file, glob=False).select(pl.len()).collect().item()
+    except (PolarsError, OSError) as error:
+        why = str(error).splitlines()[0]
+        raise DataError(f"{file}: cannot be read: {why}; prepare the earlier data set again") from None
     return found
 
 

@@ -204,7 +204,7 @@ def test_skipping_loosens_nothing_else(tmp_path: Path, frame: pl.DataFrame, mess
 
 def test_a_table_of_bad_rows_alone_has_no_rows(tmp_path: Path) -> None:
     raw = write_shop(tmp_path / "raw", items=pl.DataFrame({"item_id": ["1", "2"], "price": ["x", "y"]}))
-    with pytest.raises(DataError, match="items.csv: has no rows"):
+    with pytest.raises(DataError, match=r"items.csv: has no rows"):
         prepared(raw, tmp_path / "out", Options(skip=9))
 
 
@@ -213,5 +213,5 @@ def test_dates_and_numbers_in_one_column_of_times(tmp_path: Path) -> None:
     write_files(raw / "interactions", interactions(), 2)
     dated = interactions()[200:].with_columns(pl.from_epoch("timestamp").dt.strftime("%Y-%m-%dT%H:%M:%SZ"))
     dated.write_csv(raw / "interactions" / "part-01.csv")
-    with pytest.raises(DataError, match="part-00.csv: column 'timestamp' holds numbers, and dates in .*part-01.csv"):
+    with pytest.raises(DataError, match=r"part-00.csv: column 'timestamp' holds numbers, and dates in .*part-01.csv"):
         prepared(raw, tmp_path / "out")
