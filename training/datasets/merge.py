@@ -20,21 +20,22 @@ SCHEMA = {"value": pl.String, "count": pl.Int64, "first": pl.Int64}
 
 
 def merged(files: Sequence[Path], work: Path, most: int = ROWS) -> Iterator[pl.DataFrame]:
-    """Distinct keys with `count` summed and `first` the least, a partition of about `most` rows at a time.
+    """Distinct keys with `count` summed and `first` the least, in no order, a partition of about `most` rows at a time.
 
     What is laid under `work` meanwhile has a name of its own, and is removed.
     """
     rows = sum(pl.scan_parquet(file, glob=False).select(pl.len()).collect().item() for file in files)
     partitions = max(1, -(-rows // most))
     if partitions == 1:
-        yield _distinct([_read(file) for file in files])
+        yield _distinct(pl.concat([pl.DataFrame(schema=SCHEMA), *map(_read, files)]).lazy())
         return
     work.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix="merge.", dir=work) as folder:
         _deal(files, Path(folder), partitions, most)
         for partition in range(partitions):
             parts = list(Path(folder).glob(f"{partition}.*.parquet"))
-            yield _distinct([pl.read_parquet(part, glob=False) for part in parts])
+            if parts:
+                yield _distinct(pl.scan_parquet(parts, glob=False))
             for part in parts:
                 part.unlink()
 
@@ -68,6 +69,6 @@ def _deal(files: Sequence[Path], folder: Path, partitions: int, most: int) -> No
             batch = []
 
 
-def _distinct(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    every = pl.concat(frames) if frames else pl.DataFrame(schema=SCHEMA)
-    return every.group_by("value").agg(pl.col("count").sum(), pl.col("first").min())
+def _distinct(rows: pl.LazyFrame) -> pl.DataFrame:
+    sums = rows.group_by("value").agg(pl.col("count").sum(), pl.col("first").min())
+    return sums.collect(engine="streaming")  # half the memory of the one in memory
