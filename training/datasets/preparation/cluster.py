@@ -10,6 +10,7 @@ import os
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from socket import create_connection
 from typing import Any
 
 from polars.exceptions import PolarsError
@@ -27,6 +28,8 @@ except ImportError as error:
 @contextmanager
 def ray_mapper(workers: int, cluster: str | None) -> Iterator[Mapper]:
     """A mapper on a cluster, or on `workers` processes of this machine; both are left when the block ends."""
+    if cluster is not None:
+        _require_reachable(cluster)
     how: dict[str, Any] = {"address": cluster} if cluster else {"num_cpus": workers, "include_dashboard": False}
     try:
         ray.init(log_to_driver=False, logging_level=logging.ERROR, **how)
@@ -40,6 +43,17 @@ def ray_mapper(workers: int, cluster: str | None) -> Iterator[Mapper]:
         yield _mapped
     finally:
         ray.shutdown()
+
+
+def _require_reachable(cluster: str) -> None:
+    """Ray itself would try for minutes; an address without a port is for Ray to find."""
+    host, _, port = cluster.rpartition("://")[2].rpartition(":")
+    if not port.isdecimal():
+        return
+    try:
+        create_connection((host, int(port)), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        raise ConfigError(f"--cluster {cluster}: cannot be reached ({error}); start Ray there, or mend it") from None
 
 
 def _mapped(task: Callable[[Unit], Iterator[Result]], units: Sequence[Unit]) -> Iterator[Result]:
