@@ -13,14 +13,14 @@ from tempfile import TemporaryDirectory
 import polars as pl
 
 from contract.dictionary import Texts
-from training.datasets.texts import keys, packed
+from training.datasets.texts import joined, keys
 
 ROWS = 8_000_000  # of a partition: under a GB
 SCHEMA = {"value": pl.String, "count": pl.Int64, "first": pl.Int64}
 
 
 def merged(files: Sequence[Path], work: Path, most: int = ROWS) -> Iterator[pl.DataFrame]:
-    """Distinct keys with `count` summed and `first` the least, in no order, a partition of about `most` rows at a time.
+    """Distinct values with `count` summed, `first` the least, in no order, a partition of about `most` rows at a time.
 
     What is laid under `work` meanwhile has a name of its own, and is removed.
     """
@@ -43,18 +43,19 @@ def merged(files: Sequence[Path], work: Path, most: int = ROWS) -> Iterator[pl.D
 def vocabulary(files: Sequence[Path], min_count: int, work: Path, most: int = ROWS) -> Texts:
     """Keys counted at least `min_count` times, the most frequent first, ties by key: the order of Dictionary.build."""
     kept = [part.filter(pl.col("count") >= min_count).drop("first") for part in merged(files, work, most)]
-    return packed(pl.concat(kept).sort("count", "value", descending=[True, False])["value"])
+    known = pl.concat(kept)
+    known = known.with_columns(keys(known["value"]))
+    return joined(known.sort("count", "value", descending=[True, False])["value"])
 
 
 def in_order_of_appearance(files: Sequence[Path], work: Path, most: int = ROWS) -> Texts:
-    """All keys by `first`, ties by key."""
+    """All values as they are, by `first`, ties by value."""
     parts = [part.drop("count") for part in merged(files, work, most)]
-    return packed(pl.concat(parts).sort("first", "value")["value"])
+    return joined(pl.concat(parts).sort("first", "value")["value"])
 
 
 def _read(file: Path) -> pl.DataFrame:
-    frame = pl.read_parquet(file, columns=list(SCHEMA), glob=False)
-    return frame.with_columns(keys(frame["value"]))
+    return pl.read_parquet(file, columns=list(SCHEMA), glob=False)
 
 
 def _deal(files: Sequence[Path], folder: Path, partitions: int, most: int) -> None:

@@ -21,7 +21,11 @@ def keys(values: pl.Series) -> pl.Series:
 
 def packed(values: pl.Series) -> Texts:
     """The keys of a String column; a null is an empty text."""
-    known = keys(values)
+    return joined(keys(values))
+
+
+def joined(known: pl.Series) -> Texts:
+    """The texts of a String column as they are, as row keys are; a null is an empty text."""
     offsets = np.zeros(len(known) + 1, np.int64)
     np.cumsum(known.str.len_bytes().fill_null(0).to_numpy(), out=offsets[1:])
     data = np.empty(offsets[-1], np.uint8)

@@ -310,3 +310,15 @@ def test_an_interruption_leaves_the_old_data_set_and_the_work(tmp_path: Path, mo
 def digests(folder: Path) -> dict[str, str]:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_long_ids_stay_whole(tmp_path: Path) -> None:
+    long = interactions().with_columns(item_id="https://shop.example/" + pl.lit("x" * 150) + pl.col("item_id"))
+    shop = prepare(write_shop(tmp_path / "raw", interactions=long, items=None, schema=schema_with(fields=LONG)))
+    stored = shop.table(Side.ITEM).collect()
+    assert set(stored[KEY]) == set(long["item_id"])  # a service asks for them by these
+    assert (shop.dictionaries["item_id"].encode(stored[KEY].to_list()) == stored["item_id"].to_numpy()).all()
+    assert stored["item_id"].min() == 1
+
+
+LONG = [{"name": "item_id", "side": "item"}]

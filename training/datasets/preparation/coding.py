@@ -10,7 +10,6 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from contract.dictionary import MAX_VALUE_BYTES
 from contract.errors import DataError
 from contract.field import TIMED
 from contract.schema import Encoding, Field, Kind, Schema, Side
@@ -137,9 +136,6 @@ class _Coder:
         column = self._column(key)
         ids = column.texts()
         column.refuse(ids.is_null(), "the id is missing; every row needs one")
-        column.refuse(
-            ids.str.len_bytes() > MAX_VALUE_BYTES, f"{{}} is longer than the {MAX_VALUE_BYTES} bytes of an id"
-        )
         if self._coding.table != "interactions":
             column.refuse(~ids.is_first_distinct(), "{} appeared before; give each id one row")
         distinct, codes = factorize(ids)

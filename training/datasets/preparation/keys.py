@@ -15,7 +15,7 @@ from training.datasets.merge import in_order_of_appearance, merged
 from training.datasets.partitions import CHUNK, Chunk
 from training.datasets.preparation.work import CodedChunk, Work, dictionary_at
 from training.datasets.prepared import KEY, ROW_NUMBER, Prepared
-from training.datasets.texts import packed, unpacked
+from training.datasets.texts import joined, unpacked
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def number_rows(
 
 def _known(earlier: Prepared, side: Side) -> Dictionary:
     keys = earlier.table(side).select(KEY).collect()[KEY]
-    return Dictionary.ordered(packed(keys))
+    return Dictionary.ordered(joined(keys))
 
 
 def _refuse_twice(files: Sequence[Path], chunks: Sequence[CodedChunk], side: Side, work: Work) -> None:
@@ -69,7 +69,7 @@ def _said(key: str, chunks: Sequence[CodedChunk], side: Side) -> str:
 def rows_of(chunk: CodedChunk, side: Side, codes: pl.Series, work: Work) -> NDArray[np.int32]:
     """Row numbers of the users or items of a chunk, [rows]."""
     keys = pl.read_parquet(chunk.values(ROW_NUMBER[side]), columns=["value"], glob=False)["value"]
-    ids = dictionary_at(work.keys(side)).encode_texts(packed(keys))
+    ids = dictionary_at(work.keys(side)).encode_texts(joined(keys))
     found: NDArray[np.int32] = np.concatenate([np.zeros(1, np.int32), ids])[codes.to_numpy()] - np.int32(1)
     return found
 
