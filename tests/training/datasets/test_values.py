@@ -1,6 +1,7 @@
 """Vectorised encoding equals contract.encoding, value by value; counts are of what is encoded."""
 
 import re
+from collections.abc import Sequence
 from datetime import datetime
 
 import numpy as np
@@ -171,6 +172,10 @@ def test_what_is_no_time_is_refused(value: str) -> None:
 WEIGHED = st.lists(st.tuples(st.sampled_from(["a", "b", "c", "zz", "7"]), st.sampled_from([0.5, 1.0, -1.0, 2.5, 0.0])))
 
 
+def paired(row: list[tuple[str, float]] | None) -> list[Sequence[str | float]] | None:
+    return None if row is None else [list(pair) for pair in row]
+
+
 def weighted(default: str | None = None) -> Field:
     return Field(name="x", side=Side.USER, kind=Kind.MULTI, max_length=3, weights="w", default=default)
 
@@ -181,7 +186,7 @@ def test_weighted_lists_encode_as_the_service_does(
     values: list[list[tuple[str, float]] | None], default: str | None
 ) -> None:
     field, known = weighted(default), {"x": Dictionary.build({"a": 3, "b": 2, "7": 1})}
-    expected = encode_columns(field, known, [None if row is None else [list(pair) for pair in row] for row in values])
+    expected = encode_columns(field, known, [paired(row) for row in values])
     words = [None if row is None else [word for word, _ in row] for row in values]
     loads = [None if row is None else [load for _, load in row] for row in values]
     found = coded(field, column(list(words), pl.List(pl.String)), column(list(loads), pl.List(pl.Float64)))
@@ -189,7 +194,7 @@ def test_weighted_lists_encode_as_the_service_does(
     assert found.weights is not None
     assert found.weights.tolist() == expected.dense.tolist()
     filled = [row or None for row in values]  # a text cannot say an empty list
-    expected = encode_columns(field, known, [None if row is None else [list(pair) for pair in row] for row in filled])
+    expected = encode_columns(field, known, [paired(row) for row in filled])
     texts = [row and "|".join(row) for row in words], [row and "|".join(map(str, row)) for row in loads]
     found = coded(field, column([text or None for text in texts[0]]), column([text or None for text in texts[1]]))
     assert found.ids(field, known["x"]).tolist() == expected.ids.tolist()

@@ -67,13 +67,13 @@ def times_until_the_end(raw: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -
     "place",
     [
         "coded/interactions-00002-*/00000",
-        "coded/users-*/end",
-        "run-*/placed/*/facts.json",
-        "run-*/result/dictionaries/*.npz",
+        pytest.param("coded/users-*/end", marks=pytest.mark.slow),
+        pytest.param("run-*/placed/*/facts.json", marks=pytest.mark.slow),
+        pytest.param("run-*/result/dictionaries/*.npz", marks=pytest.mark.slow),
         "run-*/result/interactions/train/.part-*",
         "run-*/pieces/interactions/00003.json",
-        "run-*/result/users/*",
-        "run-*/result/prepared.json",
+        pytest.param("run-*/result/users/*", marks=pytest.mark.slow),
+        pytest.param("run-*/result/prepared.json", marks=pytest.mark.slow),
     ],
 )
 def test_a_killed_run_goes_on(tmp_path: Path, raw: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
