@@ -94,6 +94,8 @@ class Dictionary:
     def extended_by(self, texts: Texts) -> Self:
         """`extended` by keys."""
         new = _distinct(texts.keep(self.encode_texts(texts) == 0)).words.texts
+        if not new.size:
+            return self
         return type(self)(_Index(Words(self.texts.followed_by(new))), self.lineage)
 
     def __len__(self) -> int:
