@@ -58,7 +58,7 @@ $(READY): pyproject.toml constraints.txt
 	@mkdir -p .run; echo '$($*)' | cmp -s - $@ || echo '$($*)' > $@
 
 $(DATA)/prepared.json: .run/PREPARE.value $(if $(RAW),$(shell find $(RAW) -type f)) $(MEANING) \
-  $(wildcard training/datasets/*.py) | $(READY)
+  $(wildcard training/datasets/*.py training/datasets/*/*.py) | $(READY)
 	$(say) 2/6 "prepare $(PREPARE)"
 	@$(PY) -m training prepare $(PREPARE) --out $(DATA)
 

@@ -12,7 +12,7 @@ from contract.command import run
 COMMANDS = {
     "prepare": ("training.datasets.prepare", "raw files → a prepared data set: schema, dictionaries, Parquet"),
     "synthetic": ("training.datasets.synthetic.writing", "a click log with known true probabilities, as files"),
-    "schema": ("training.datasets.draft", "draft a schema file from your own data"),
+    "schema": ("training.datasets.drafting.draft", "draft a schema file from your own data"),
     "describe": ("training.describe.command", "what a prepared data set holds: rates, coverage, drift, leaks"),
     "train": ("training.train", "a prepared data set → a trained model in a RUN folder"),
     "evaluate": ("training.assessment", "metrics of a trained model on a prepared data set"),

@@ -74,6 +74,7 @@ def test_collisions_of_many_values_are_told_apart_too(monkeypatch: pytest.Monkey
     monkeypatch.setattr("contract.hashing._mix", lambda x: x & np.uint64(kept) | np.uint64(planted))
     monkeypatch.setattr("contract.texts.FEW", 10)
     monkeypatch.setattr("contract.dictionary._SEARCHED", 10)
+    assert Dictionary.ordered(packed(["ab", "c" * 20])).encode(["a", "abc", "ab\0", "c" * 19]).tolist() == [0, 0, 0, 0]
     values = [f"{'x' * (i % 40)}{i}" for i in range(300)]
     dictionary = Dictionary.ordered(packed(values[::2]))
     expected = [i // 2 + 1 if i % 2 == 0 else 0 for i in range(300)]

@@ -15,8 +15,8 @@ from pathlib import Path
 import polars as pl
 
 from contract.schema import Field, Kind, Schema, Side, Split, Task
+from training.datasets.files.raw_file import read_table
 from training.datasets.raw import HeldRaw, RawTable
-from training.datasets.raw_file import read_table
 
 POLICIES, CAMPAIGNS = ("random", "bts"), ("men", "women")
 USER = tuple(f"user_feature_{i}" for i in range(4))

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from contract.errors import DataError
 from contract.schema import Schema, Side
+from training.datasets.files.raw_file import table_of
+from training.datasets.files.raw_folder import SUFFIXES
 from training.datasets.partitions import Table
 from training.datasets.raw import Raw
-from training.datasets.raw_file import table_of
-from training.datasets.raw_folder import SUFFIXES
 from training.datasets.schema_file import read_schema_file
 
 SCHEMA = "schema.yaml"

@@ -14,7 +14,7 @@ from training.datasets.prepared import Prepared
 from training.datasets.table import read_tables
 
 PLAIN = Options()
-READERS = ("raw_file", "parquet_file")
+READERS = ("files.raw_file", "files.parquet_file")
 WRITERS = ("preparation.keys", "preparation.storing", "preparation.encoding")
 
 

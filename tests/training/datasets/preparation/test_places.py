@@ -109,7 +109,7 @@ def test_new_values_are_counted_as_ever(tmp_path: Path) -> None:
 
 def test_cut_into_chunks_or_not(tmp_path: Path, first: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = contents(extended(tmp_path, 1, first))
-    cut_chunks(monkeypatch, 60, ("raw_file", "preparation.keys", "preparation.storing", "preparation.encoding"))
+    cut_chunks(monkeypatch, 60, ("files.raw_file", "preparation.keys", "preparation.storing", "preparation.encoding"))
     pieces = prepared(tmp_path / "day-1", tmp_path / "pieces", Options(earlier=first))
     assert len(list(pieces.path.glob("interactions/*/*"))) == 7 + 2  # two chunks are of two splits
     assert contents(pieces) == whole

@@ -10,8 +10,8 @@ import pytest
 import zstandard
 
 from contract.errors import DataError
-from training.datasets.raw_file import read_table, regrouped, table_of
-from training.datasets.raw_folder import SUFFIXES
+from training.datasets.files.raw_file import read_table, regrouped, table_of
+from training.datasets.files.raw_folder import SUFFIXES
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_an_unsound_csv_is_refused(tmp_path: Path, content: bytes, message: str)
 
 
 def test_rows_are_counted_across_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.datasets.raw_file.BLOCK", 7)
+    monkeypatch.setattr("training.datasets.files.raw_file.BLOCK", 7)
     path = tmp_path / "x.csv"
     path.write_text('a,b\n"1,1\n1",2\r\n"q""q",4\n5,66666666666666')
     assert read_table(path).frame.rows() == [("1,1\n1", "2"), ('q"q', "4"), ("5", "66666666666666")]
@@ -185,8 +185,8 @@ def test_an_unclear_folder_is_refused(tmp_path: Path, files: list[str], message:
 
 
 def test_chunks_are_full_and_travel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.datasets.raw_file.BLOCK", 50)
-    monkeypatch.setattr("training.datasets.parquet_file.CHUNK", 3)
+    monkeypatch.setattr("training.datasets.files.raw_file.BLOCK", 50)
+    monkeypatch.setattr("training.datasets.files.parquet_file.CHUNK", 3)
     frame = pl.DataFrame({"a": [str(n) for n in range(100)], "b": ["x"] * 100})
     frame.write_csv(tmp_path / "t.csv")
     frame.write_ndjson(tmp_path / "t.jsonl")
@@ -224,7 +224,7 @@ def test_parquet_types_that_are_no_plain_values(tmp_path: Path) -> None:
 
 
 def test_too_many_bad_rows_are_no_accident(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.datasets.raw_file.MOST_REJECTED", 10)
+    monkeypatch.setattr("training.datasets.files.raw_file.MOST_REJECTED", 10)
     (tmp_path / "t.csv").write_text("a,b\n1,2\n" + "bad\n" * 11)
     with pytest.raises(DataError, match=r"row 2 \(line 3\): 1 cells .*; 10 rows after it cannot be parsed either"):
         list(table_of(tmp_path / "t.csv").partitions[0].chunks())

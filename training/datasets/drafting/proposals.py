@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import polars as pl
 
 from contract.errors import DataError
-from training.datasets.facts import Facts
+from training.datasets.drafting.facts import Facts
 
 DAYS = {"hour": timedelta(days=2), "weekday": timedelta(days=14)}  # seen twice, it is not one day's doing
 EPOCH = datetime(1990, 1, 1)  # smaller numbers are counters, not seconds

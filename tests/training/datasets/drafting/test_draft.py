@@ -12,7 +12,7 @@ from contract.schema import Field, Schema, parse_schema
 from tests.training.datasets.shop import interactions, items, users
 from tests.training.datasets.synthetic.drawn import all_rows, texts
 from training.__main__ import main
-from training.datasets.draft import draft
+from training.datasets.drafting.draft import draft
 from training.datasets.prepared import Prepared
 from training.datasets.raw import RawTable
 from training.datasets.synthetic.fields import synthetic_schema
@@ -229,8 +229,8 @@ def test_few_moments_split_at_random() -> None:
 
 
 def test_many_distinct_values(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.datasets.fields.RARE_ABOVE", 15)
-    monkeypatch.setattr("training.datasets.fields.HASH_ABOVE", 25)
+    monkeypatch.setattr("training.datasets.drafting.fields.RARE_ABOVE", 15)
+    monkeypatch.setattr("training.datasets.drafting.fields.HASH_ABOVE", 25)
     found = drafted(log())
     assert (found.by_name["user_id"].encoding, found.by_name["user_id"].buckets) == ("hash", 1 << 20)
     assert (found.by_name["item_id"].encoding, found.by_name["item_id"].min_count) == ("dictionary", 2)

@@ -8,8 +8,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from contract.errors import DataError
+from training.datasets.drafting.roles import is_code
 from training.datasets.raw import RawColumn, RawTable, factorize
-from training.datasets.roles import is_code
 
 SEPARATORS = ("|", ";", ",")
 FEW = 32  # integers with fewer distinct values are categories

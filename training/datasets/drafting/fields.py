@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from contract.errors import DataError
 from contract.schema import Side
-from training.datasets.facts import Facts, agreement
-from training.datasets.proposals import of_time, weights_of
-from training.datasets.roles import CLICKS, CONVERSIONS, CROSS, NOT_A_FEATURE, OTHER_LABELS, leaks, plain, slug
+from training.datasets.drafting.facts import Facts, agreement
+from training.datasets.drafting.proposals import of_time, weights_of
+from training.datasets.drafting.roles import CLICKS, CONVERSIONS, CROSS, NOT_A_FEATURE, OTHER_LABELS, leaks, plain, slug
 
 HASH_ABOVE, BUCKETS = 1_000_000, 1 << 20
 RARE_ABOVE = 100_000  # distinct values from which those seen once are dropped

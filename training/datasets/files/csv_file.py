@@ -6,8 +6,8 @@ from pathlib import Path
 import polars as pl
 
 from contract.errors import DataError
-from training.datasets.compressed import blocks
-from training.datasets.csv_rows import LONGEST, Place, Rows, cells_of, first_row, sound_rows, text_of
+from training.datasets.files.compressed import blocks
+from training.datasets.files.csv_rows import LONGEST, Place, Rows, cells_of, first_row, sound_rows, text_of
 from training.datasets.partitions import Chunk
 
 _HEADER = 1 << 20  # bytes in which it must end

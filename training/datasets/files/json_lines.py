@@ -14,9 +14,9 @@ import numpy as np
 import polars as pl
 
 from contract.errors import DataError
-from training.datasets.compressed import blocks
-from training.datasets.csv_rows import LONGEST, SHOWN, Place
-from training.datasets.mixed import EXACT, Cell, series_of, widest
+from training.datasets.files.compressed import blocks
+from training.datasets.files.csv_rows import LONGEST, SHOWN, Place
+from training.datasets.files.mixed import EXACT, Cell, series_of, widest
 from training.datasets.partitions import Chunk, Rejected
 
 _FIRST = 1 << 18  # bytes from which the first types are learned

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from contract.dictionary import Value, canonical
 from contract.errors import DataError
 from tests.training.datasets.shop import PATIENT
-from training.datasets.json_lines import json_names, json_pieces
+from training.datasets.files.json_lines import json_names, json_pieces
+from training.datasets.files.raw_file import regrouped
 from training.datasets.partitions import Chunk
 from training.datasets.raw import RawColumn
-from training.datasets.raw_file import regrouped
 
 SCALARS: list[st.SearchStrategy[Value]] = [
     st.integers(-5, 5) | st.integers(-(2**70), 2**70),
@@ -128,7 +128,7 @@ def test_a_file_without_objects_is_refused(tmp_path: Path, content: bytes, messa
 
 
 def test_no_line_is_endless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.datasets.json_lines.LONGEST", 64)
+    monkeypatch.setattr("training.datasets.files.json_lines.LONGEST", 64)
     path = tmp_path / "x.jsonl"
     path.write_bytes(b'{"a": 1}\n{"a": "' + b"x" * 200)
     with pytest.raises(DataError, match=r"x.jsonl, row 2: a line of more than 64 bytes"):

@@ -9,14 +9,14 @@ import polars as pl
 import polars.selectors as cs
 
 from contract.errors import DataError
-from training.datasets.compressed import PACKED
-from training.datasets.csv_file import csv_names, csv_pieces
-from training.datasets.json_lines import json_names, json_nested, json_pieces
-from training.datasets.mixed import stacked
-from training.datasets.parquet_file import parquet_names, parquet_nested, parquet_pieces
+from training.datasets.files.compressed import PACKED
+from training.datasets.files.csv_file import csv_names, csv_pieces
+from training.datasets.files.json_lines import json_names, json_nested, json_pieces
+from training.datasets.files.mixed import stacked
+from training.datasets.files.parquet_file import parquet_names, parquet_nested, parquet_pieces
+from training.datasets.files.raw_folder import Keys, RawFile, files_of
 from training.datasets.partitions import CHUNK, Chunk, Rejected, Table
 from training.datasets.raw import RawTable
-from training.datasets.raw_folder import Keys, RawFile, files_of
 
 BLOCK = 1 << 24  # bytes of text that are parsed at once
 MOST_REJECTED = 100_000  # in a chunk; more are no accident

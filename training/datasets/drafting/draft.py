@@ -12,11 +12,20 @@ import yaml
 from contract.errors import DataError
 from contract.files import write_text
 from contract.schema import parse_schema
-from training.datasets.facts import Facts, facts_of
-from training.datasets.fields import Columns, guess_fields
+from training.datasets.drafting.facts import Facts, facts_of
+from training.datasets.drafting.fields import Columns, guess_fields
+from training.datasets.drafting.roles import (
+    CLICKS,
+    CONVERSIONS,
+    ITEM_IDS,
+    OTHER_LABELS,
+    TIMES,
+    USER_IDS,
+    first_named,
+    plain,
+)
+from training.datasets.files.raw_file import read_table
 from training.datasets.raw import RawTable
-from training.datasets.raw_file import read_table
-from training.datasets.roles import CLICKS, CONVERSIONS, ITEM_IDS, OTHER_LABELS, TIMES, USER_IDS, first_named, plain
 
 ENOUGH_TIMES = 20  # distinct moments from which a split by time leaves something in every part
 ROWS = 1_000_000

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from contract.errors import DataError
 from tests.training.datasets.shop import PATIENT
-from training.datasets.csv_file import csv_names, csv_pieces
-from training.datasets.csv_rows import Place, sound_rows
+from training.datasets.files.csv_file import csv_names, csv_pieces
+from training.datasets.files.csv_rows import Place, sound_rows
+from training.datasets.files.raw_file import regrouped
 from training.datasets.partitions import Chunk, Rejected
-from training.datasets.raw_file import regrouped
 
 LETTERS = st.sampled_from([b"a", b"b", b",", b",", b'"', b"\n", b"\n", b"\r\n", b"\r", "é".encode(), b"\xff"])
 
@@ -113,7 +113,7 @@ def test_a_mark_inside_a_cell_is_a_letter(tmp_path: Path) -> None:
 
 
 def test_a_mark_that_is_not_closed_for_long_costs_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.datasets.csv_rows.LONGEST", 64)
+    monkeypatch.setattr("training.datasets.files.csv_rows.LONGEST", 64)
     path = written(tmp_path / "x.csv", b'x,y\n"1,2\n' + b"3,4\n" * 100)
     chunk = read(path, 10)
     assert len(chunk.frame) == 100
@@ -122,7 +122,7 @@ def test_a_mark_that_is_not_closed_for_long_costs_its_line(tmp_path: Path, monke
 
 def test_no_row_is_endless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("csv_file", "csv_rows"):
-        monkeypatch.setattr(f"training.datasets.{module}.LONGEST", 64)
+        monkeypatch.setattr(f"training.datasets.files.{module}.LONGEST", 64)
     path = written(tmp_path / "x.csv", b"x,y\n1,2\n" + b"3" * 1_000)
     with pytest.raises(DataError, match=r"x.csv, row 2: a row of more than 64 bytes"):
         read(path, 10)

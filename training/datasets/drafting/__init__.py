@@ -1,0 +1,1 @@
+"""A schema file drafted from raw tables."""
