@@ -100,9 +100,9 @@ def _add_benchmarks(sources: "Parsers[argparse.ArgumentParser]") -> None:
 
 
 def _add_table(sources: "Parsers[argparse.ArgumentParser]") -> None:
-    table = sources.add_parser("table", help="your own CSV or Parquet files and a YAML schema")
+    table = sources.add_parser("table", help="your own CSV, JSON lines or Parquet files and a YAML schema")
     table.add_argument("--raw", type=Path, help="folder with interactions.*, users.*, items.*, schema.yaml, or a file")
-    table.add_argument("--interactions", type=Path, metavar="FILE", help="CSV or Parquet, a row an impression")
+    table.add_argument("--interactions", type=Path, metavar="FILE", help="file or folder, a row an impression")
     table.add_argument("--users", type=Path, metavar="FILE", help="a row a user")
     table.add_argument("--items", type=Path, metavar="FILE", help="a row an item")
     table.add_argument("--schema", type=Path, metavar="FILE", help="default: schema.yaml in --raw")

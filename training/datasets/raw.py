@@ -4,7 +4,7 @@ Rows are counted from 1, the header left out.
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -64,6 +64,8 @@ class RawColumn:
 
     def texts(self) -> pl.Series:
         """The canonical text of each value; null where missing."""
+        if isinstance(self.values.dtype, pl.List | pl.Array):
+            return self._only().texts()
         kind = self.values.dtype
         if kind.is_float():
             distinct, codes = factorize(self.values.fill_nan(None))
@@ -77,6 +79,8 @@ class RawColumn:
     def numbers(self) -> pl.Series:
         """Each value as Float64; null where missing, DataError where it is not a number that float32 holds."""
         values = self.values
+        if isinstance(values.dtype, pl.List | pl.Array):
+            return self._only().numbers()
         if values.dtype == pl.String:
             values = values.str.strip_chars()
             values = values.set(values == "", None)
@@ -87,6 +91,14 @@ class RawColumn:
         numbers = numbers.fill_nan(None)
         self.refuse((numbers.abs() > _LARGEST).fill_null(False), "{} is too large or infinite; leave it empty")
         return numbers
+
+    def _only(self) -> "RawColumn":
+        """Lists of one as their value: one odd row of JSON lines makes a column of lists."""
+        lists = self.values.cast(pl.List(self.values.dtype.inner))  # type: ignore[attr-defined]
+        if lists.dtype.inner.is_nested():  # type: ignore[attr-defined]
+            raise DataError(f"{self.where}: holds {lists.dtype} values; one text or number a row is needed")
+        self.refuse(lists.list.len() > 1, "{} is a list; one text or number a row is needed")
+        return replace(self, values=lists.list.first())
 
     def moments(self) -> NDArray[np.int64]:
         """Times as int64 that sort as the times do; DataError where one is missing or not a time."""
@@ -113,7 +125,7 @@ class RawColumn:
 
     def _times(self) -> pl.Series:
         """Float64, or Datetime("us") of UTC; null where it is neither."""
-        values = self.values
+        values = self._only().values if isinstance(self.values.dtype, pl.List | pl.Array) else self.values
         if values.dtype == pl.String:
             values = values.str.strip_chars()
             numbers = values.cast(pl.Float64, strict=False)

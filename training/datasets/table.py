@@ -43,7 +43,7 @@ def read_tables(
     return Raw(
         "table",
         known,
-        table_of(interactions, wanted),
+        table_of(interactions, wanted, set(_needed(known))),
         _side_table(users, known, Side.USER, known.user_key),
         _side_table(items, known, Side.ITEM, known.item_key),
     )
@@ -51,10 +51,15 @@ def read_tables(
 
 def _columns(schema: Schema) -> Iterable[str]:
     """Every raw column that the interactions may hold."""
-    yield from (name for name in (schema.user_key, schema.item_key, schema.time, schema.split.column) if name)
+    yield from _needed(schema)
     yield from (column for field in schema.fields for column in field.columns)
-    for task in schema.tasks:
-        yield from (task.label, f"truth:{task.name}")
+    yield from (f"truth:{task.name}" for task in schema.tasks)
+
+
+def _needed(schema: Schema) -> Iterable[str]:
+    """Raw columns without which a row of the interactions is worth nothing."""
+    yield from (name for name in (schema.user_key, schema.item_key, schema.time, schema.split.column) if name)
+    yield from (task.label for task in schema.tasks)
 
 
 def _side_table(path: Path | None, schema: Schema, side: Side, key: str | None) -> Table | None:

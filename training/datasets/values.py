@@ -146,6 +146,8 @@ def _elements(lists: pl.Series, where: str) -> tuple[pl.Series, NDArray[np.int32
     """Distinct elements, the code of each element, and the row that it is of."""
     lengths = lists.list.len().fill_null(0).to_numpy().astype(np.int64)
     elements = lists.filter(pl.Series(lengths > 0)).explode()
+    if elements.dtype.is_nested():
+        raise DataError(f"{where}: holds lists of {elements.dtype}; lists of texts or numbers are needed")
     try:
         distinct, codes = factorize(RawColumn(where, elements).texts())
     except DataError:

@@ -72,10 +72,13 @@ def test_what_is_no_time_is_named(bad: str | None) -> None:
 
 
 def test_a_list_is_no_single_value() -> None:
+    with pytest.raises(DataError, match="row 2: \\['a', 'b'\\] is a list; one text or number a row is needed"):
+        column([["a"], ["a", "b"]]).texts()
     with pytest.raises(DataError, match="holds List"):
-        column([["a"]]).texts()
-    with pytest.raises(DataError, match="not numbers"):
+        column([[["a"]]]).texts()
+    with pytest.raises(DataError, match="'a' is not a number"):
         column([["a"]]).numbers()
+    assert column([["a"], None, []]).texts().to_list() == ["a", None, None]  # one odd row of JSON makes lists of all
 
 
 def test_a_missing_column_is_named_with_those_there() -> None:

@@ -13,6 +13,7 @@ from contract.schema import Side
 from training.datasets.drafting.facts import Facts, agreement
 from training.datasets.drafting.proposals import of_time, weights_of
 from training.datasets.drafting.roles import CLICKS, CONVERSIONS, CROSS, NOT_A_FEATURE, OTHER_LABELS, leaks, plain, slug
+from training.datasets.prepared import SPLITS
 
 HASH_ABOVE, BUCKETS = 1_000_000, 1 << 20
 RARE_ABOVE = 100_000  # distinct values from which those seen once are dropped
@@ -147,6 +148,8 @@ def _left_out(facts: Facts, columns: Columns) -> str | None:
         return "named like a label, so known only afterwards; make it a task if it is 0/1 and to be predicted"
     if leaks(facts.name):
         return "named like something known only afterwards, or like the logging policy's own"
+    if distinct > 1 and set(facts.distinct) <= set(SPLITS):
+        return f"says who trains; to split by it: split: {{by: column, column: {facts.name}}}"
     if (label := _same_as_label(facts, columns)) is not None:
         return f"tells the label '{label}' exactly"
     if distinct <= 1:

@@ -42,8 +42,20 @@ class FilePartition:
 
     def chunks(self) -> Iterator[Chunk]:
         """All chunks; DataError where the file cannot be read, or has no rows and is the only one."""
+        lacks = set[str]()
+        if _kind(self.path) == "parquet":
+            lacks = set(self.columns) - set(parquet_names(self.path)) - {key for key, _ in self.keys}
         for chunk in regrouped(self.pieces(), CHUNK):
-            yield replace(chunk, frame=chunk.frame.with_columns(cs.by_dtype(pl.Null).cast(pl.String)))
+            notes = {f"rows of files without column '{name}'": len(chunk.frame) for name in sorted(lacks)}
+            typed = chunk.frame.with_columns(cs.by_dtype(pl.Null).cast(pl.String))
+            yield replace(chunk, frame=typed, notes=notes)
+
+    def require(self, columns: Collection[str]) -> None:
+        """DataError where a Parquet file lacks one of these columns, which other files have."""
+        if _kind(self.path) == "parquet":
+            known = {*parquet_names(self.path), *(key for key, _ in self.keys)}
+            if absent := sorted(set(columns) - known):
+                raise DataError(f"{self.path}: no column '{absent[0]}', which every row needs and other files have")
 
     def pieces(self) -> Iterator[Chunk]:
         """All rows in pieces of any size."""
@@ -62,9 +74,14 @@ class FilePartition:
         return complete.select(self.columns)
 
 
-def table_of(path: Path, wanted: Collection[str] | None = None) -> Table:
-    """The table of a file, or of all files of a folder, with the wanted columns (None: all that are not nested)."""
+def table_of(path: Path, wanted: Collection[str] | None = None, needed: Collection[str] = ()) -> Table:
+    """The table of a file, or of all files of a folder, with the wanted columns (None: all that are not nested).
+
+    A Parquet file may lack a column that others have, unless it is `needed`.
+    """
     names, partitions = _opened(path, wanted)
+    for partition in partitions:
+        partition.require(set(needed) & set(names))
     return Table(str(path), names, partitions)
 
 

@@ -244,3 +244,14 @@ def test_a_file_without_rows_is_refused(tmp_path: Path) -> None:
     pl.DataFrame({"a": []}).write_parquet(tmp_path / "t.parquet")
     with pytest.raises(DataError, match=r"t.parquet: has no rows"):
         list(table_of(tmp_path / "t.parquet").partitions[0].chunks())
+
+
+def test_a_parquet_file_may_lack_a_feature_but_no_label(tmp_path: Path) -> None:
+    folder = tmp_path / "interactions"
+    folder.mkdir()
+    pl.DataFrame({"click": [1], "query": ["a"]}).write_parquet(folder / "a.parquet")
+    pl.DataFrame({"click": [0, 1]}).write_parquet(folder / "b.parquet")
+    chunks = [chunk for part in table_of(folder, None, {"click"}).partitions for chunk in part.chunks()]
+    assert [dict(chunk.notes) for chunk in chunks] == [{}, {"rows of files without column 'query'": 2}]
+    with pytest.raises(DataError, match=r"b\.parquet: no column 'query', which every row needs"):
+        table_of(folder, None, {"click", "query"})

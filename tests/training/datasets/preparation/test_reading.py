@@ -91,7 +91,7 @@ def _write(frame: pl.DataFrame, file: Path) -> None:
 
 
 def test_files_of_other_columns(tmp_path: Path) -> None:
-    """Parquet files may lack what others have."""
+    """Parquet files may lack what others have, and it is said."""
     whole = write_shop(tmp_path / "whole", interactions=None, users=None)
     blank = users().with_columns(age=pl.when(pl.int_range(31) < 20).then(pl.col("age")))
     interactions().write_parquet(whole / "interactions.parquet")
@@ -101,4 +101,7 @@ def test_files_of_other_columns(tmp_path: Path) -> None:
     (cut / "users").mkdir()
     users()[:20].write_parquet(cut / "users" / "a.parquet")
     users()[20:].drop("age").write_parquet(cut / "users" / "b.parquet")
-    assert contents(prepared(cut, tmp_path / "b")) == contents(prepared(whole, tmp_path / "a"))
+    found, expected = contents(prepared(cut, tmp_path / "b")), contents(prepared(whole, tmp_path / "a"))
+    assert found["prepared.json"].pop("notes") == {"rows of files without column 'age'": 11}
+    assert expected["prepared.json"].pop("notes") == {}
+    assert found == expected
