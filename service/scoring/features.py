@@ -22,6 +22,7 @@ from service.scoring.store import Stored
 
 _SHOWN = 12  # names in a hint
 _SEEN = 10_000  # values kept
+_PARTS = 100  # hours and weekdays are below it
 _Number = TypeVar("_Number", np.int32, np.float32)
 
 
@@ -85,6 +86,7 @@ class Encoder:
             field = self._field(name, where, side)
             try:
                 if name in self._special:
+                    _refuse_hours(field, value)
                     self._put(matrices, self._request_place, field, _ALL, [value])
                 else:
                     numeric = field.kind is Kind.NUMERIC
@@ -164,6 +166,12 @@ class Encoder:
             INVALID_FEATURE,
             f"{where}.{name[:64]}: unknown feature; known here: {', '.join(known[:_SHOWN]) or 'none'}{more}",
         )
+
+
+def _refuse_hours(field: Field, value: Any) -> None:
+    """5 is an hour; as a moment it would be one of the first seconds of 1970, which nobody means."""
+    if field.encoding in TIMED and isinstance(value, int | float) and abs(value) < _PARTS:
+        raise ValueError(f"field '{field.name}' takes the time itself (ISO 8601 or an epoch number), not {value}")
 
 
 Matrices = tuple[NDArray[np.int32], NDArray[np.float32]]  # ids [n, slots], numbers and weights [n, numbers]

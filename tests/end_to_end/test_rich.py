@@ -163,6 +163,12 @@ def test_without_a_time_it_is_now(client: Client) -> None:
     assert all(scores in (before, after) for scores in now)  # the hour may end meanwhile
 
 
+def test_an_hour_is_no_time(client: Client) -> None:
+    status, reply = client.score({"user": {"id": "u1"}, "item_ids": ["i5"], "context": {"hour": 5}})
+    assert status == 422
+    assert "context.hour: field 'hour' takes the time itself" in reply["detail"]
+
+
 def test_the_example_without_stored_rows_is_answered(client: Client) -> None:
     body = inline_example(client.service.models["ple"].model)
     status, reply = client.score(body)
