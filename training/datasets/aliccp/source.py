@@ -22,7 +22,8 @@ from training.datasets.raw import Raw
 
 CHUNK_BYTES = 64 * 2**20  # of columns; some 400,000 impressions, or 90,000 users with long histories
 IMPOSSIBLE = "rows with a conversion and no click, left out"
-AGAIN, CHANGED = "common rows again, left out", "common rows again and with other features, left out"
+AGAIN = "users in both common files, with the same features, the second left out"
+CHANGED = "users in both common files, with other features, the second left out"
 _MIX = tuple(map(np.uint64, (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)))  # of SplitMix64
 
 
