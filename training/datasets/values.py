@@ -7,9 +7,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from contract.dictionary import Dictionary, canonical, hash_texts
+from contract.encoding import heaviest, time_ids
 from contract.errors import DataError
 from contract.field import NOW
-from contract.moments import epoch_seconds, hours, weekdays
+from contract.moments import epoch_seconds
 from contract.schema import Encoding, Field, Kind
 from training.datasets.raw import RawColumn, factorize
 from training.datasets.texts import packed
@@ -66,21 +67,12 @@ def quantities(field: Field, column: RawColumn) -> NDArray[np.float32]:
     return filled.fill_null(float("nan")).to_numpy().astype(np.float32)
 
 
-def quantile_ids(field: Field, values: NDArray[np.float32]) -> NDArray[np.int32]:
-    """1 + the number of edges at or below each value, [rows]; 0 where it is missing."""
-    edges = np.array(field.edges or (), np.float32)
-    found = np.searchsorted(edges, values, side="right").astype(np.int32) + np.int32(1)
-    return np.where(np.isnan(values), np.int32(0), found)
-
-
 def calendar_ids(field: Field, column: RawColumn) -> NDArray[np.int32]:
     """1 + hour, or 1 + weekday from Monday, in the field's time zone, [rows]; 0 where missing."""
     seconds = column.instants().to_physical() // 1_000_000
     if field.default is not None and field.default != NOW:  # nobody knows the now of the past
         seconds = seconds.fill_null(epoch_seconds(field.default))
-    part = hours if field.encoding is Encoding.HOUR else weekdays
-    ids = part(seconds.fill_null(0).to_numpy(), field.timezone) + 1
-    return np.where(seconds.is_null().to_numpy(), 0, ids).astype(np.int32)
+    return time_ids(field, seconds.cast(pl.Float64).fill_null(float("nan")).to_numpy())
 
 
 def transformed(field: Field, values: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -108,13 +100,10 @@ def _weighted(field: Field, column: RawColumn, weights: RawColumn) -> Coded:
     distinct, codes, owner = _elements(lists, column.where)
     load = np.ones(len(owner), np.float32)
     load[~plain.to_numpy()[owner]] = loads.filter(ok & ~plain & (lengths > 0)).explode().to_numpy()
-    order = np.lexsort((-load, owner))  # stable
-    owner, codes, load = owner[order], codes[order], load[order]
-    place = _places(owner, len(lists))
-    kept = place < field.slots
+    kept, place = heaviest(owner, load, field.slots)
     matrix, mass = np.zeros((len(lists), field.slots), np.int32), np.zeros((len(lists), field.slots), np.float32)
-    matrix[owner[kept], place[kept]] = codes[kept]
-    mass[owner[kept], place[kept]] = load[kept]
+    matrix[owner[kept], place] = codes[kept]
+    mass[owner[kept], place] = load[kept]
     return Coded(distinct, matrix, mass)
 
 

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contract.dictionary import Dictionary
-from contract.encoding import encode_columns, encode_field
+from contract.encoding import encode_columns, encode_field, quantile_ids
 from contract.errors import DataError
 from contract.schema import Encoding, Field, Kind, Side
 from tests.training.datasets.shop import PATIENT
 from training.datasets.raw import RawColumn
-from training.datasets.values import calendar_ids, coded, numbers, quantile_ids, quantities, transformed
+from training.datasets.values import calendar_ids, coded, numbers, quantities, transformed
 
 TEXTS = st.lists(st.none() | st.text(alphabet="ab|7", max_size=6), min_size=1, max_size=20)
 WORDS = st.lists(st.none() | st.text(alphabet="ab", max_size=2), max_size=5)

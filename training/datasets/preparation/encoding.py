@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from contract.encoding import quantile_ids
 from contract.files import whole_file, write_text
 from contract.schema import Encoding, Field, Kind, Side
 from training.datasets.partitions import CHUNK
@@ -18,7 +19,7 @@ from training.datasets.preparation.seen import Tallies, tallies
 from training.datasets.preparation.work import CodedChunk, Work, dictionary_at
 from training.datasets.prepared import KEY, ROW_GROUP, ROW_NUMBER, SPLITS, Prepared
 from training.datasets.texts import packed, unpacked
-from training.datasets.values import ids_of, quantile_ids
+from training.datasets.values import ids_of
 
 ROW = ":row"
 EMPTY = pl.Series([], dtype=pl.String)
