@@ -229,6 +229,7 @@ print(int(lines["VmHWM"].split()[0]) // 1024)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from Linux's /proc")
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
     peaks, file = [], Path()
     for rows in (200_000, 2_000_000):  # 12 MB and 120 MB
