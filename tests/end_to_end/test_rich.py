@@ -64,8 +64,9 @@ def client(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clie
         with Redis.from_url(url) as redis:
             load(redis, Prepared.open(run.parent / "data"))
         settings = Settings(
-            bundles=run.parent / "bundles", experiments=experiments, redis_url=url, redis_timeout_ms=5000
-        )
+            bundles=run.parent / "bundles", experiments=experiments, redis_url=url, redis_timeout_ms=5000,
+            state=run.parent / "state", log=f"file:{run.parent / 'log'}",
+        )  # fmt: skip
         with running(settings) as client:
             assert client.service.failure is None
             yield client
