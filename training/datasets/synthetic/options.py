@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from contract.errors import ConfigError
+from training.datasets.arguments import count, share
 from training.datasets.synthetic.spec import BASES, Spec
 
 SHAPE_HELP = "aliccp: the fields of Ali-CCP (default); flat: twelve categorical fields, for studying pairs of ids"
@@ -17,14 +18,14 @@ CHOICES = ("click_rate", "conversion_rate", "days", "drift", "cold", "delay", "l
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add size, shape, time and truth."""
     flat = BASES["flat"]
-    parser.add_argument("--rows", type=_count, default=Spec.rows, help="impressions (default %(default)s)")
+    parser.add_argument("--rows", type=count, default=Spec.rows, help="impressions (default %(default)s)")
     parser.add_argument("--seed", type=int, default=Spec.seed, help="default: %(default)s")
-    parser.add_argument("--users", type=_count, default=Spec.users, help="default: %(default)s")
-    parser.add_argument("--items", type=_count, default=Spec.items, help="default: %(default)s")
+    parser.add_argument("--users", type=count, default=Spec.users, help="default: %(default)s")
+    parser.add_argument("--items", type=count, default=Spec.items, help="default: %(default)s")
     parser.add_argument("--shape", choices=tuple(BASES), default=Spec.shape, help=SHAPE_HELP)
-    parser.add_argument("--click-rate", type=_share, help=f"default: .039, flat: {flat.click_rate:g}")
+    parser.add_argument("--click-rate", type=share, help=f"default: .039, flat: {flat.click_rate:g}")
     parser.add_argument(
-        "--conversion-rate", type=_share, help=f"of clicks; default: .08, flat: {flat.conversion_rate:g}"
+        "--conversion-rate", type=share, help=f"of clicks; default: .08, flat: {flat.conversion_rate:g}"
     )
     time = parser.add_argument_group("time")
     time.add_argument("--days", type=_days, help="from the first row to the last; default: 8")
@@ -65,15 +66,8 @@ def spec_of(args: argparse.Namespace) -> Spec:
     )
 
 
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is not a positive number")
-    return value
-
-
 def _days(text: str) -> int:
-    value = _count(text)
+    value = count(text)
     if value > 366:
         raise argparse.ArgumentTypeError(f"{value} is more than 366 days")
     return value
@@ -83,13 +77,6 @@ def _hours(text: str) -> float:
     value = float(text)
     if not 0 < value <= 10_000:
         raise argparse.ArgumentTypeError(f"{value:g} is not in 0 to 10000 hours")
-    return value
-
-
-def _share(text: str) -> float:
-    value = float(text)
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is not between 0 and 1")
     return value
 
 
