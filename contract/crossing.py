@@ -8,9 +8,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from contract.hashing import mix
 from contract.schema import Schema, slot_columns
 
 Ids = NDArray[np.int32]
+
+_STEP = np.uint64(0x9E3779B97F4A7C15)  # splitmix64 adds it before it mixes
 
 
 def cross_ids(left: Ids, right: Ids, buckets: int) -> Ids:
@@ -19,15 +22,8 @@ def cross_ids(left: Ids, right: Ids, buckets: int) -> Ids:
     The hash mixes left << 32 | right as splitmix64 does: the same on every machine and in every version.
     """
     pairs = left.astype(np.uint64) << np.uint64(32) | right.astype(np.uint64)
-    ids = (_mixed(pairs) % np.uint64(buckets)).astype(np.int32) + np.int32(1)
+    ids = (mix(pairs + _STEP) % np.uint64(buckets)).astype(np.int32) + np.int32(1)
     return np.where((left != 0) & (right != 0), ids, np.int32(0))
-
-
-def _mixed(pairs: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    x = pairs + np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
 
 
 class _Place(NamedTuple):

@@ -22,14 +22,15 @@ def hash_all(texts: Texts) -> NDArray[np.uint64]:
 
 def hash_words(words: NDArray[np.uint64], lengths: NDArray[np.int64]) -> NDArray[np.uint64]:
     """Hash texts given as words [n, width]: [n]."""
-    state = _mix(lengths.astype(np.uint64) + _M3)
+    state = mix(lengths.astype(np.uint64) + _M3)
     for column in range(words.shape[1]):
-        mixed = _mix((state ^ words[:, column]) + _M3)
+        mixed = mix((state ^ words[:, column]) + _M3)
         state = np.where(lengths > 8 * column, mixed, state)
     return state
 
 
-def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The mixing steps of splitmix64: a bijection, so different numbers stay different."""
     x = (x ^ (x >> np.uint64(30))) * _M1
     x = (x ^ (x >> np.uint64(27))) * _M2
     return x ^ (x >> np.uint64(31))

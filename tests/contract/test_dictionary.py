@@ -64,14 +64,14 @@ def test_frequent_values_come_first_and_rare_ones_not_at_all() -> None:
 
 
 def test_hash_collisions_are_told_apart_by_their_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("contract.hashing._mix", np.zeros_like)
+    monkeypatch.setattr("contract.hashing.mix", np.zeros_like)
     dictionary = Dictionary.build({"a": 3, "b": 2, "c": 1})
     assert dictionary.encode(["c", "a", "b", "d"]).tolist() == [3, 1, 2, 0]
 
 
 @pytest.mark.parametrize(("kept", "planted"), [(0, 0), (0, 2**64 - 1), (3 << 62, 0), (2**64 - 4, 0)])
 def test_collisions_of_many_values_are_told_apart_too(monkeypatch: pytest.MonkeyPatch, kept: int, planted: int) -> None:
-    monkeypatch.setattr("contract.hashing._mix", lambda x: x & np.uint64(kept) | np.uint64(planted))
+    monkeypatch.setattr("contract.hashing.mix", lambda x: x & np.uint64(kept) | np.uint64(planted))
     monkeypatch.setattr("contract.texts.FEW", 10)
     monkeypatch.setattr("contract.dictionary._SEARCHED", 10)
     assert Dictionary.ordered(packed(["ab", "c" * 20])).encode(["a", "abc", "ab\0", "c" * 19]).tolist() == [0, 0, 0, 0]

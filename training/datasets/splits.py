@@ -12,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from contract.dictionary import Dictionary
-from contract.hashing import hash_all
+from contract.hashing import hash_all, mix
 from contract.schema import Split
 from contract.texts import Texts
 from training.datasets.prepared import SPLITS
@@ -20,7 +20,6 @@ from training.datasets.ranks import Run, nth, total
 
 PARTS = {name: part for part, name in enumerate(SPLITS)}
 BLOCK = 1 << 22  # rows
-_M1, _M2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _STEP = 0x9E3779B97F4A7C15
 _TOP = 16  # bits
 
@@ -88,9 +87,7 @@ def permuted(split: Split, rows: int) -> pl.Series:
 def shuffled(seed: int, start: int, count: int) -> NDArray[np.uint64]:
     """A 64-bit hash of each row number: splitmix64's, so no two rows have the same."""
     x = np.arange(start, start + count, dtype=np.uint64) + np.uint64(seed * _STEP % 2**64)
-    x = (x ^ (x >> np.uint64(30))) * _M1
-    x = (x ^ (x >> np.uint64(27))) * _M2
-    return x ^ (x >> np.uint64(31))
+    return mix(x)
 
 
 def _random_bounds(split: Split, rows: int) -> tuple[int, int]:
